@@ -1,0 +1,1 @@
+"""The documents, their operations, who may do what and how two peers talk: pure functions of their inputs."""

@@ -1,0 +1,317 @@
+"""The shadow replica: a second `Doc` that holds exactly what the log holds.
+
+It is where updates are judged and tried before the document that the embedder sees, and where local transactions become
+one small update. An update is *refused* only by rules that depend on it and its causal past, so on every replica alike.
+What merely fails in the engine, or cannot be read yet, is *blocked*, with all that builds on it, until a rebuild;
+our own operations do not list it, since we have not seen it.
+
+Updates are applied in log order per author and after all that they build on: out of order, yrs loses content.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycrdt import Doc
+
+from domain import codec, limits
+from domain.crdt.engine import apply, coalesce, make_doc, save
+from domain.crdt.walker import ClientSection, Walk, check_update, walk_update
+from domain.errors import EngineError, SealError, UpdateError
+from domain.identifiers import LogKey, OperationId, Position, SecretId
+from domain.ledger.ledger import Ledger
+from domain.ledger.log import Vector
+from domain.ledger.staircase import Staircase
+from domain.operations.kind import Kind, is_content
+from domain.operations.operation import Operation
+from domain.sealing import DocumentSecret, open_body
+
+SHADOW_CLIENT = 0  # never edits, so its id never shows
+CHECK_GROWTH_PARTS = 8  # a saved copy is tried once the document has grown by an eighth
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of committed operations.
+
+    Args:
+        applied: Those that are applied now, each with its update (empty for pure merges).
+        refused: Those that no replica applies, with the reason.
+        blocked: Those that wait, with the reason.
+    """
+
+    applied: list[tuple[Operation, bytes]] = field(default_factory=list)
+    refused: list[tuple[Operation, str]] = field(default_factory=list)
+    blocked: list[tuple[Operation, str]] = field(default_factory=list)
+
+    def without_applied(self) -> "Judged":
+        """Keep what is worth telling, and let go of the rest: a whole log can be large."""
+        return Judged(refused=self.refused, blocked=self.blocked)
+
+
+class Replica:
+    """Everything that the log says, as a CRDT.
+
+    Args:
+        ledger: The ledger of the document.
+        secrets: The secrets of the document; may grow.
+        quarantined: Places of operations that made the engine fail before; they stay blocked.
+        suspects: Places of operations after one of which the document could not be saved; each is tried alone.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        secrets: Mapping[SecretId, DocumentSecret],
+        quarantined: frozenset[Position] = frozenset(),
+        suspects: frozenset[Position] = frozenset(),
+    ) -> None:
+        self._ledger = ledger
+        self._secrets = secrets
+        self.quarantined = quarantined
+        self.suspects = suspects
+        self._unsaved: list[Position] = []
+        self._tips: set[OperationId] = set()
+        self._state: bytes | None = None
+        self._doc: Doc[Any] | None = None
+        self._ends: dict[int, Staircase] = {}
+        self._blocked: dict[int, int] = {}
+        self._unchecked_bytes = 0
+        self._saved_bytes = 0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something waits."""
+        return bool(self._blocked)
+
+    @property
+    def tips(self) -> Collection[OperationId]:
+        """The operations that were judged, are not blocked, and on which no other such one builds."""
+        return self._tips
+
+    def note(self, operations: Iterable[Operation]) -> None:
+        """Count operations as seen: ours build on them from now on."""
+        for operation in operations:
+            self._tips.difference_update(operation.extension.previous)
+            if operation.header.backlink is not None:
+                self._tips.discard(operation.header.backlink)
+            self._tips.add(operation.operation_id)
+
+    @property
+    def _shadow(self) -> "Doc[Any]":
+        """The shadow document, loaded on first need: to read a document takes only the other one."""
+        if self._doc is None:
+            self._doc = make_doc(SHADOW_CLIENT, self._state)
+            self._state = None
+        return self._doc
+
+    def state(self) -> bytes:
+        """Give all that is applied as one update.
+
+        Raises:
+            EngineError: It cannot be encoded.
+        """
+        return self._state if self._state is not None else save(self._shadow)
+
+    # -- What others did --
+
+    def judge(self, operations: Iterable[Operation]) -> Judged:
+        """Judge committed operations and apply their content, in causal order.
+
+        Raises:
+            EngineError: The engine failed; the replica has to be rebuilt, with `quarantined` as it is now.
+        """
+        judged = Judged()
+        for operation in operations:
+            self._judge_one(operation, judged)
+        self._try_saving()
+        return judged
+
+    def _judge_one(self, operation: Operation, judged: Judged) -> None:
+        past = self._ledger.past_of(operation.position)
+        if not is_content(operation.extension.kind):
+            if not self._builds_on_blocked(past):
+                self.note([operation])
+            return
+        reason = self._why_blocked(operation, past)
+        if reason is not None:
+            log = self._ledger.log(operation.log)
+            assert log is not None
+            self._blocked.setdefault(log.slot, operation.header.seq_num)
+            judged.blocked.append((operation, reason))
+            return
+        self.note([operation])
+        try:
+            update = self._open(operation)
+            sections = self._check(operation.log, operation.header.seq_num, update, past)
+        except (SealError, UpdateError) as error:
+            judged.refused.append((operation, str(error)))
+            return
+        try:
+            apply(self._shadow, update)
+        except EngineError:
+            self.quarantined |= {operation.position}
+            raise
+        self._advance(operation.header.seq_num, sections)
+        self._unchecked_bytes += len(update)
+        self._unsaved.append(operation.position)
+        judged.applied.append((operation, update))
+        if operation.position in self.suspects:
+            self._check_saving()
+
+    def _why_blocked(self, operation: Operation, past: Vector) -> str | None:
+        if self._builds_on_blocked(past):
+            return "it builds on something that waits"
+        if operation.position in self.quarantined:
+            return "the CRDT engine fails on it"
+        if operation.extension.kind != Kind.UPDATE:
+            return f"content of kind {operation.extension.kind} needs a newer culm"
+        if self._secret_of(operation) is None:
+            return "the secret that seals it is not here"
+        return None
+
+    def _builds_on_blocked(self, past: Vector) -> bool:
+        return bool(self._blocked) and any(
+            past.get(slot, 0) > count for slot, count in self._blocked.items()
+        )
+
+    def _secret_of(self, operation: Operation) -> DocumentSecret | None:
+        secret_id = operation.extension.secret
+        if secret_id is None:
+            log = self._ledger.log(operation.log)
+            secret_id = log.secret_before(operation.header.seq_num) if log is not None else None
+        return self._secrets.get(secret_id) if secret_id is not None else None
+
+    def _open(self, operation: Operation) -> bytes:
+        secret = self._secret_of(operation)
+        assert secret is not None
+        return open_body(
+            secret,
+            self._ledger.document,
+            operation.position,
+            operation.extension.kind,
+            operation.body,
+        )
+
+    def _check(
+        self, log: LogKey, seq_num: int, update: bytes, past: Vector
+    ) -> Sequence[ClientSection]:
+        """Check an update at its place; `past` may include the operation itself."""
+        walk = walk_update(update)
+        self._check_walk(walk, log, seq_num, past)
+        return walk.sections
+
+    def _check_walk(self, walk: Walk, log: LogKey, seq_num: int, past: Vector) -> None:
+        claims, ledger, ends = self._ledger.claims, self._ledger, self._ends
+
+        def next_clock(client: int) -> int | None:
+            if not claims.may_write(client, log, past):
+                return None
+            steps = ends.get(client)
+            return steps.before(seq_num) if steps is not None else 0
+
+        def end_clock(client: int) -> int:
+            steps, owner = ends.get(client), claims.owner(client)
+            state = ledger.log(owner) if owner is not None else None
+            if steps is None or state is None:
+                return 0
+            return steps.before(past.get(state.slot, 0) if state.key != log else seq_num)
+
+        check_update(walk, next_clock=next_clock, end_clock=end_clock)
+
+    def _advance(self, seq_num: int, sections: Sequence[ClientSection]) -> None:
+        for section in sections:
+            steps = self._ends.get(section.client)
+            if steps is None:
+                steps = self._ends[section.client] = Staircase()
+            steps.raise_to(seq_num, section.end)
+
+    def _try_saving(self) -> None:
+        """Make sure that the document can still be saved: some updates apply and then make encoding fail.
+
+        Once a batch, but not more often than the document grows by an eighth: it costs what the document is large.
+        """
+        if self._unchecked_bytes * CHECK_GROWTH_PARTS > self._saved_bytes:
+            self._check_saving()
+
+    def _check_saving(self) -> None:
+        """Save a copy; where that fails, one of the operations since the last time is to blame: try them one by one."""
+        try:
+            self._saved_bytes = len(save(self._shadow))
+        except EngineError:
+            blamed = frozenset(self._unsaved)
+            self.suspects |= blamed
+            if len(blamed) == 1:
+                self.quarantined |= blamed
+            raise
+        self._unchecked_bytes = 0
+        self._unsaved.clear()
+
+    # -- What we did --
+
+    def gather(
+        self, updates: Sequence[bytes], ends: Mapping[int, int]
+    ) -> tuple[bytes, Walk] | None:
+        """Turn local updates into one; None where together they change nothing.
+
+        Args:
+            updates: The updates, in order.
+            ends: For each client id, the clock that they have to reach.
+
+        Raises:
+            EngineError: The engine failed; the replica has to be rebuilt.
+            UpdateError: What they amount to is nothing that any replica would apply, or less than was edited; likewise.
+        """
+        update = coalesce(self._shadow, updates)
+        walk = None if update is None else walk_update(update)
+        reached = {} if walk is None else {section.client: section.end for section in walk.sections}
+        for client, end in ends.items():
+            if end > max(reached.get(client, 0), self.next_clock(client)):
+                # yrs makes such an update of an index within a character, and keeps it for ever.
+                raise UpdateError(
+                    "incomplete", "an edit cannot be placed: its index may fall within a character"
+                )
+        return None if update is None or walk is None else (update, walk)
+
+    def check_own(self, walk: Walk, log: LogKey, seq_num: int) -> None:
+        """Check an own update as every other replica will.
+
+        Raises:
+            UpdateError: They would refuse it, or what our log says already is itself blocked here.
+        """
+        state = self._ledger.log(log)
+        if state is not None and state.slot in self._blocked:
+            raise UpdateError("stranded", "earlier edits of this device wait for something here")
+        self._check_walk(walk, log, seq_num, self._ledger.present())
+
+    def advance_own(self, walk: Walk, seq_num: int) -> None:
+        """Count an own update as part of the log at that place."""
+        self._advance(seq_num, walk.sections)
+
+    def next_clock(self, client: int) -> int:
+        """Give the clock at which a client goes on."""
+        steps = self._ends.get(client)
+        return steps.last if steps is not None else 0
+
+    # -- Keeping --
+
+    def to_value(self) -> codec.Value:
+        """Give what `restore` reads; only while nothing is blocked.
+
+        Raises:
+            EngineError: The document cannot be encoded.
+        """
+        return ([(client, steps.to_value()) for client, steps in self._ends.items()], self.state())
+
+    def restore(self, value: object) -> bytes:
+        """Read what `to_value` gave, and return the state that is in it."""
+        ends, state = codec.take_list(value, maximum=2)
+        for entry in codec.take_list(ends, maximum=2**32):
+            client, steps = codec.take_list(entry, maximum=2)
+            self._ends[codec.take_int(client, maximum=limits.CLIENT_ID_MAX)] = Staircase.from_value(
+                steps
+            )
+        self._state = codec.take_bytes(state, maximum=limits.SNAPSHOT_BYTES_MAX)
+        self._saved_bytes = len(self._state)
+        self._tips.update(self._ledger.tips)
+        return self._state

@@ -1,0 +1,384 @@
+"""One document of one device: the ledger of its operations, the replica of its log, and the `Doc` that is edited.
+
+A local transaction is visible at once; `stage` turns what has gathered into signed operations, which take effect in the
+ledger once the store has them (`settle`). Operations of others enter the ledger (`receive`), are stored, and only then
+applied (`apply`). Nothing here waits or stores: `node` does, in this order, one step at a time.
+
+Invariant: `ydoc` = replica + `pending` edits, at every moment at which no call is running.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycrdt import Doc, Subscription, TransactionEvent
+
+from domain import codec, limits
+from domain.authorship import Author, write_genesis
+from domain.codec import CodecError
+from domain.crdt.engine import apply, is_in_transaction, make_doc
+from domain.crdt.replica import Judged, Replica
+from domain.errors import (
+    EngineError,
+    IdentifierError,
+    OperationError,
+    StorageCorruptError,
+    UpdateError,
+)
+from domain.events import DocumentReloaded, EditsRefused, Event
+from domain.identifiers import DocumentId, LogId, LogKey, Position
+from domain.identity import DeviceKey
+from domain.ledger.claim import client_id
+from domain.ledger.gate import Admitted, Gate
+from domain.ledger.ledger import Height, Ledger
+from domain.operations.control import Claim, ControlBody, Genesis, Role
+from domain.operations.kind import Kind
+from domain.operations.operation import Operation
+from domain.pending import PendingEdits
+from domain.ports.environment import Entropy
+from domain.record import DocumentRecord
+from domain.sealing import SECRET_BYTES, DocumentSecret
+
+SNAPSHOT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of received operations: those now in the ledger have to be stored, then applied."""
+
+    admitted: Admitted
+    forged: list[Operation] = field(default_factory=list)
+
+
+class Document:
+    """A document as this device has it.
+
+    Args:
+        key: Our device key.
+        document: Its id.
+        record: Which logs and secrets are ours.
+    """
+
+    def __init__(self, key: DeviceKey, document: DocumentId, record: DocumentRecord) -> None:
+        self.key = key
+        self.document = document
+        self.record = record
+        self._secrets = {secret.secret_id: secret for secret in record.secrets}
+        self._start_empty()
+        self.heights: dict[LogKey, Height] = {}
+        self.on_edit: Callable[[], None] = lambda: None
+        self.events: list[Event] = []
+        self.rebuild_reason: str | None = None
+        self.pending = PendingEdits(client_id(self.author.content_log))
+        self._observed: tuple[Doc[Any], Subscription] | None = None
+        self.ydoc: Doc[Any] = self._adopt(make_doc(self.pending.client))
+
+    def _start_empty(self, quarantined: frozenset[Position] = frozenset()) -> None:
+        self.ledger = Ledger(self.document)
+        self._wire(Replica(self.ledger, self._secrets, quarantined))
+
+    def _wire(self, replica: Replica) -> None:
+        self.gate = Gate(self.ledger)
+        self.replica = replica
+        self.author = Author(
+            self.key, self.document, self.record, self.ledger, lambda: self.replica.tips
+        )
+        self.ledger.claims.derive(self.author.content_log)
+
+    # -- Permission --
+
+    @property
+    def role(self) -> Role | None:
+        """Our role by everything that this replica has."""
+        return self.ledger.membership.role(self.key.peer)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether our edits would be accepted."""
+        role = self.role
+        return role is not None and role >= Role.WRITE and self.ledger.read_only_reason is None
+
+    # -- Editing --
+
+    def _adopt(self, ydoc: "Doc[Any]") -> "Doc[Any]":
+        self.release()
+        self._observed = ydoc, ydoc.observe(self._take_update)
+        return ydoc
+
+    def release(self) -> None:
+        """Take no more edits from `ydoc`; a `Doc` that is observed is never freed."""
+        if self._observed is not None:
+            ydoc, subscription = self._observed
+            ydoc.unobserve(subscription)
+            self._observed = None
+
+    def _take_update(self, event: TransactionEvent) -> None:
+        if self.pending.take(event.update):
+            self.on_edit()
+
+    def stage(self, *, now_us: int, entropy: Entropy) -> list[Operation]:
+        """Sign what has gathered, up to 32 operations; give everything that is signed and not yet durable, in order.
+
+        What cannot be accepted by anybody is taken back: `events` says so and `rebuild_reason` is set.
+        """
+        while (
+            self.pending
+            and self.rebuild_reason is None
+            and len(self.author.staged) < limits.STAGED_OPERATIONS_MAX
+        ):
+            if not self.may_write:
+                reason = self.ledger.read_only_reason or "this device may not write in the document"
+                self._take_back(reason, ())
+                break
+            group = self.pending.next_group()
+            if not self._stage_group(group, now_us, entropy):
+                break
+        return [entry.operation for entry in self.author.staged]
+
+    def _stage_group(self, group: Sequence[bytes], now_us: int, entropy: Entropy) -> bool:
+        """Sign one group; False where the rest has to wait for what was staged."""
+        try:
+            unclaimed = self.pending.foreign_clients(group, self._is_ours, self.replica.next_clock)
+            if unclaimed:
+                self.pending.put_back(group)
+                self._claim(unclaimed, now_us, entropy)
+                return False
+            gathered = self.replica.gather(group, self.pending.ends(group))
+            if gathered is None:
+                return True
+            update, walk = gathered
+            log = self.author.content_log
+            self.replica.check_own(walk, log, self.author.next_seq_num(log))
+        except (UpdateError, EngineError) as error:
+            self._take_back(str(error), group)
+            return False
+        operation = self.author.write_update(update, walk, now_us=now_us, entropy=entropy)
+        self.replica.advance_own(walk, operation.header.seq_num)
+        return True
+
+    def _is_ours(self, client: int) -> bool | None:
+        owner = self.ledger.claims.owner(client)
+        return None if owner is None else owner == self.author.content_log
+
+    def check_import(self, update: bytes) -> None:
+        """Check that an update made elsewhere may be applied to `ydoc`.
+
+        Raises:
+            UpdateError: It is malformed, or brings structs of a client id that belongs to another author.
+        """
+        self.pending.foreign_clients([update], self._is_ours, self.replica.next_clock)
+
+    def _claim(self, clients: Iterable[int], now_us: int, entropy: Entropy) -> None:
+        """Stage a claim of foreign client ids, unless one is on its way."""
+        if self.author.staged:
+            return
+        body = Claim(log_id=self.author.content_log.log_id, clients=tuple(sorted(clients)))
+        self.author.write_control(Kind.CLAIM, body, now_us=now_us, entropy=entropy)
+
+    def _take_back(self, reason: str, group: Sequence[bytes]) -> None:
+        updates = (*group, *self.pending.clear())
+        self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
+        self.rebuild_reason = f"edits were refused: {reason}"
+
+    def write_control(
+        self, kind: Kind, body: ControlBody, *, now_us: int, entropy: Entropy
+    ) -> Operation:
+        """Sign and stage a control operation of our own."""
+        return self.author.write_control(kind, body, now_us=now_us, entropy=entropy)
+
+    def settle(self, staged: Sequence[Operation]) -> Admitted:
+        """Say that staged operations are durable: they enter the ledger, and with them what waited for them."""
+        admitted = self.gate.admit(list(staged))
+        self.author.settle(staged)
+        self.replica.note(staged)
+        self.commit(staged)
+        return admitted
+
+    # -- Operations of others --
+
+    def receive(self, operations: Sequence[Operation]) -> Received:
+        """Check operations (one Ed25519 verification each) and let them into the ledger, or park them.
+
+        Those that entered have to be stored; until then nobody may be told that we have them. If storing fails, the
+        document has to be opened again from the store.
+        """
+        signed: list[Operation] = []
+        forged: list[Operation] = []
+        for operation in operations:
+            if self.ledger.holds(operation.operation_id) or self.gate.holds(operation.operation_id):
+                continue
+            (signed if operation.is_signed() else forged).append(operation)
+        admitted = self.gate.admit(signed)
+        self.ledger.trim()
+        return Received(admitted, forged)
+
+    def commit(self, operations: Sequence[Operation]) -> None:
+        """Say that operations are durable: from now on we may tell others."""
+        for operation in operations:
+            self.heights[operation.log] = Height(
+                count=operation.header.seq_num + 1, tip=operation.operation_id
+            )
+
+    def apply(self, operations: Sequence[Operation]) -> Judged:
+        """Judge committed operations of others and apply them; in causal order.
+
+        Where the engine fails, `rebuild_reason` is set and the rest of the batch is left to the rebuild.
+        """
+        try:
+            judged = self.replica.judge(operations)
+        except EngineError as error:
+            self.rebuild_reason = str(error)
+            return Judged()
+        if self.ledger.claims.contested:
+            self.ledger.claims.contested.clear()
+            self.rebuild_reason = "a client id was claimed twice"
+        for _, update in judged.applied:
+            self.pending.defer(update)
+        self.show()
+        return judged
+
+    def show(self) -> None:
+        """Apply to `ydoc` what is committed and not yet visible, unless the embedder has a transaction open."""
+        if is_in_transaction(self.ydoc):
+            return
+        with self.pending.showing() as updates:
+            try:
+                for update in updates:
+                    apply(self.ydoc, update)
+            except EngineError as error:
+                self.rebuild_reason = str(error)
+
+    # -- Rebuilding --
+
+    def start_rebuild(self) -> Replica:
+        """Begin anew with an empty replica; feed it the whole log by `judge`, then `finish_rebuild`."""
+        return Replica(self.ledger, self._secrets, self.replica.quarantined, self.replica.suspects)
+
+    def feed(self, replica: Replica, operations: Sequence[Operation]) -> Judged | None:
+        """Feed stored operations to a replica that is being rebuilt; None where the engine failed on one."""
+        try:
+            return replica.judge(operations)
+        except EngineError:
+            return None
+
+    def finish_rebuild(self, replica: Replica) -> None:
+        """Put a rebuilt replica in place, and a new `ydoc` of it and of what is pending.
+
+        Raises:
+            EngineError: The replica cannot be encoded.
+        """
+        for entry in self.author.staged:
+            if entry.update is not None and entry.walk is not None:
+                replica.gather([entry.update], {})
+                replica.advance_own(entry.walk, entry.operation.header.seq_num)
+        reason, self.rebuild_reason = self.rebuild_reason or "rebuilt", None
+        self.replica = replica
+        self.pending.forget_deferred()
+        fresh = make_doc(self.pending.client, replica.state())
+        for update in self.pending:
+            apply(fresh, update)
+        self.ydoc = self._adopt(fresh)
+        self.events.append(DocumentReloaded(document=self.document, reason=reason))
+
+    # -- Opening and keeping --
+
+    def replay(self, operations: Sequence[Operation]) -> Judged:
+        """Take in operations from our own store, in arrival order; `open_ydoc` at the end.
+
+        Raises:
+            StorageCorruptError: They do not follow what came before.
+        """
+        admitted = self.gate.admit(list(operations))
+        if len(admitted.entered) != len(operations):
+            raise StorageCorruptError(f"the stored log of document {self.document.short} has gaps")
+        if any(self.replica.next_clock(client) for client in self.ledger.claims.contested):
+            self.rebuild_reason = "a client id was claimed twice"
+        self.ledger.claims.contested.clear()
+        self.commit(operations)
+        try:
+            return self.replica.judge(operations)
+        except EngineError as error:
+            self.rebuild_reason = str(error)
+            return Judged()
+
+    def start_over(self) -> None:
+        """Forget what was restored and replayed: the next to be replayed is the first operation of all."""
+        self._start_empty()
+        self.heights = {}
+        self.rebuild_reason = None
+
+    def open_ydoc(self) -> None:
+        """Make `ydoc` of the replica, once everything is replayed.
+
+        Raises:
+            EngineError: The replica cannot be encoded or loaded.
+        """
+        self.ledger.claims.contested.clear()
+        self.ledger.trim()
+        self.ydoc = self._adopt(make_doc(self.pending.client, self.replica.state()))
+
+    def snapshot(self) -> bytes | None:
+        """Give the whole state for fast opening (seal it); None while something is unstored, blocked or failing."""
+        if self.author.staged or self.replica.is_blocked or self.rebuild_reason is not None:
+            return None
+        if self.ledger.heights() != self.heights:  # a step is on its way, and may yet fail
+            return None
+        try:
+            data = codec.encode((SNAPSHOT_VERSION, self.ledger.to_value(), self.replica.to_value()))
+        except EngineError as error:
+            self.rebuild_reason = str(error)
+            return None
+        return data if len(data) <= limits.SNAPSHOT_BYTES_MAX else None
+
+    def restore(self, data: bytes) -> None:
+        """Take in what `snapshot` gave; replay what was stored since, then `open_ydoc`.
+
+        Raises:
+            StorageCorruptError: It is something else; the document is empty then.
+        """
+        try:
+            version, ledger, replica = codec.decode_array(data, bytes_max=limits.SNAPSHOT_BYTES_MAX)
+            codec.take_int(version, minimum=SNAPSHOT_VERSION, maximum=SNAPSHOT_VERSION)
+            self.ledger = Ledger.from_value(self.document, ledger)
+            self._wire(Replica(self.ledger, self._secrets))
+            self.replica.restore(replica)
+            self.heights = self.ledger.heights()
+        except (
+            CodecError,
+            IdentifierError,
+            OperationError,
+            EngineError,
+            ValueError,
+            IndexError,
+        ) as error:
+            self._start_empty()
+            raise StorageCorruptError(f"a snapshot cannot be read: {error}") from None
+
+
+def found(
+    key: DeviceKey, name: str, *, now_us: int, entropy: Entropy
+) -> tuple[Document, Operation]:
+    """Found a document; its genesis operation has to be stored before anything else.
+
+    Args:
+        key: Our device key; it will manage the document.
+        name: What people call it.
+        now_us: Microseconds since 1970.
+        entropy: Draws the ids of our logs and the document's first secret.
+    """
+    record = new_record(name, DocumentSecret(entropy.draw(SECRET_BYTES)), entropy)
+    genesis = write_genesis(key, record.control_log, Genesis(), now_us=now_us)
+    document = Document(key, DocumentId(genesis.operation_id), record)
+    document.replay([genesis])
+    document.open_ydoc()
+    return document, genesis
+
+
+def new_record(name: str, secret: DocumentSecret, entropy: Entropy) -> DocumentRecord:
+    """Make the record of a document that is new to this device, with two fresh logs."""
+    return DocumentRecord(
+        name=name,
+        control_log=LogId(entropy.draw(LogId.LENGTH)),
+        content_log=LogId(entropy.draw(LogId.LENGTH)),
+        secrets=(secret,),
+    )

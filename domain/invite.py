@@ -1,0 +1,133 @@
+"""Invites: bearer strings that say where to go, prove where they come from, and let their holder in.
+
+`culm1` and base64url without padding of a deterministic CBOR array, signed by the inviter. The holder of the string
+holds the key whose public half stands in an `invite` operation of the document. Until document secrets are handed over
+pairwise, the string also carries the document's secret, in a field of its own with a version.
+"""
+
+import base64
+from dataclasses import dataclass
+from typing import Final, Self
+
+from domain import codec, limits
+from domain.codec import CodecError, Value
+from domain.errors import IdentifierError, InviteError, SealError
+from domain.identifiers import DocumentId, PeerId
+from domain.identity import SEED_BYTES, DeviceKey, Label, verify
+from domain.sealing import SECRET_BYTES, DocumentSecret
+
+PREFIX: Final = "culm1"
+INVITE_VERSION: Final = 1
+INTERIM_SECRET_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite:
+    """What an invite says; its `repr` shows no secret.
+
+    Args:
+        document: The document that it lets into.
+        name: What the inviter calls the document.
+        inviter: Who made it, and can admit.
+        addresses: Where the inviter can be dialled, `host:port`, the best first.
+        expires_us: Microseconds since 1970; from then on nobody admits with it.
+        key: The invite's key; its public half stands in the document.
+        secret: The document's secret (interim: it will be handed over pairwise).
+    """
+
+    document: DocumentId
+    name: str
+    inviter: PeerId
+    addresses: tuple[str, ...]
+    expires_us: int
+    key: DeviceKey
+    secret: DocumentSecret
+
+    def _contents(self) -> Value:
+        return (
+            INVITE_VERSION,
+            self.document,
+            self.name,
+            self.inviter,
+            self.addresses,
+            self.expires_us,
+            self.key.seed,
+            (INTERIM_SECRET_VERSION, self.secret.key),
+        )
+
+    def encode(self, inviter: DeviceKey) -> str:
+        """Sign it as the inviter, and give the string to pass on."""
+        contents = codec.encode(self._contents())
+        signature = inviter.sign(Label.INVITE, contents)
+        data = codec.encode((contents, signature))
+        return PREFIX + _to_base64(data)
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read an invite string; blanks around and within it (from wrapping) are ignored.
+
+        Raises:
+            InviteError: `malformed` when it is no invite, or not a whole one; `forged` when it was altered.
+        """
+        compact = "".join(text[: 2 * limits.INVITE_TEXT_BYTES_MAX].split())
+        if not compact.startswith(PREFIX):
+            raise InviteError("malformed", f"this is no invite: an invite starts with {PREFIX}")
+        if len(compact) > limits.INVITE_TEXT_BYTES_MAX:
+            raise InviteError("malformed", "this is no invite: it is too long")
+        encoded = compact.removeprefix(PREFIX)
+        try:
+            data = _from_base64(encoded)
+            contents, signature = _two(
+                codec.decode_array(data, bytes_max=limits.INVITE_TEXT_BYTES_MAX)
+            )
+            invite = cls._from_contents(
+                codec.decode_array(contents, bytes_max=limits.INVITE_TEXT_BYTES_MAX)
+            )
+        except (CodecError, IdentifierError, SealError, ValueError):
+            raise InviteError(
+                "malformed", "this invite is damaged: copy the whole line again"
+            ) from None
+        if not verify(invite.inviter, Label.INVITE, contents, signature):
+            raise InviteError(
+                "forged",
+                "this invite was altered, or its inviter did not make it: ask for a new one",
+            )
+        return invite
+
+    @classmethod
+    def _from_contents(cls, fields: list[object]) -> Self:
+        version, document, name, inviter, addresses, expires_us, seed, interim = fields
+        codec.take_int(version, minimum=INVITE_VERSION, maximum=INVITE_VERSION)
+        secret_version, secret = codec.take_list(interim, maximum=2)
+        codec.take_int(
+            secret_version, minimum=INTERIM_SECRET_VERSION, maximum=INTERIM_SECRET_VERSION
+        )
+        return cls(
+            document=DocumentId(codec.take_bytes(document, maximum=32)),
+            name=codec.take_text(name, bytes_max=limits.DOCUMENT_NAME_BYTES_MAX),
+            inviter=PeerId(codec.take_bytes(inviter, maximum=32)),
+            addresses=tuple(
+                codec.take_text(address, bytes_max=limits.ADDRESS_BYTES_MAX)
+                for address in codec.take_list(addresses, maximum=limits.INVITE_ADDRESSES_MAX)
+            ),
+            expires_us=codec.take_int(expires_us, maximum=limits.TIMESTAMP_MAX),
+            key=DeviceKey(codec.take_bytes(seed, minimum=SEED_BYTES, maximum=SEED_BYTES)),
+            secret=DocumentSecret(codec.take_bytes(secret, maximum=SECRET_BYTES)),
+        )
+
+
+def _to_base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _from_base64(text: str) -> bytes:
+    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _to_base64(data) != text:
+        raise ValueError("another text stands for the same bytes")
+    return data
+
+
+def _two(fields: list[object]) -> tuple[bytes, bytes]:
+    first, second = fields
+    bound = limits.INVITE_TEXT_BYTES_MAX
+    return codec.take_bytes(first, maximum=bound), codec.take_bytes(second, maximum=bound)

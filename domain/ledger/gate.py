@@ -1,0 +1,118 @@
+"""The gate before the ledger: operations that wait for what they build on.
+
+Out-of-order updates make yrs lose content without a sign, so nothing enters early. What waits is bounded; what is
+dropped comes again with the next exchange of heights.
+"""
+
+from dataclasses import dataclass, field
+
+from domain import limits
+from domain.errors import OperationError
+from domain.identifiers import OperationId, Position
+from domain.ledger.ledger import Ledger, Standing
+from domain.operations.operation import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of operations at the gate.
+
+    Args:
+        entered: What is now in the ledger, in causal order.
+        refused: What no replica will ever accept, with the reason.
+        old: What has a place that is taken, by itself or by another operation: look it up.
+    """
+
+    entered: list[Operation] = field(default_factory=list)
+    refused: list[tuple[Operation, OperationError]] = field(default_factory=list)
+    old: list[Operation] = field(default_factory=list)
+
+
+class Gate:
+    """Parks operations until the ledger lets them in.
+
+    Args:
+        ledger: The ledger of the document.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._parked: dict[OperationId, Operation] = {}
+        self._waiting: dict[Position | OperationId, list[OperationId]] = {}
+        self._bytes = 0
+        self.dropped = 0
+        """How many were dropped because too much was waiting already."""
+
+    def __len__(self) -> int:
+        """Count what waits."""
+        return len(self._parked)
+
+    def waiting_for(self) -> dict[Position | OperationId, int]:
+        """Give what is waited for, and how many operations wait for it."""
+        return {missing: len(waiting) for missing, waiting in self._waiting.items()}
+
+    def waited_for_ids(self) -> set[OperationId]:
+        """List the operations that are waited for by id."""
+        return {missing for missing in self._waiting if isinstance(missing, OperationId)}
+
+    def holds(self, operation_id: OperationId) -> bool:
+        """Whether that operation waits here."""
+        return operation_id in self._parked
+
+    def retry(self, found: dict[OperationId, Position]) -> Admitted:
+        """Let in what waited for operations that turned out to be stored already, and what waited for those."""
+        admitted = Admitted()
+        for operation_id, position in sorted(found.items()):
+            self._ledger.place(operation_id, position)
+            for waiting in self._waiting.pop(operation_id, []):
+                self._admit(self._take(waiting), admitted)
+        return admitted
+
+    def admit(self, operations: list[Operation]) -> Admitted:
+        """Let operations and everything that waited for them into the ledger, as far as possible."""
+        admitted = Admitted()
+        for operation in operations:
+            self._admit(operation, admitted)
+        return admitted
+
+    def _admit(self, operation: Operation, admitted: Admitted) -> None:
+        candidates = [operation]
+        while candidates:
+            candidate = candidates.pop()
+            try:
+                admission = self._ledger.examine(candidate)
+            except OperationError as error:
+                admitted.refused.append((candidate, error))
+                continue
+            if admission.standing is Standing.OLD:
+                admitted.old.append(candidate)
+            elif admission.standing is Standing.MISSING:
+                assert admission.missing is not None
+                self._park(candidate, admission.missing)
+            elif admission.standing is Standing.READY:
+                assert admission.past is not None
+                self._ledger.add(candidate, admission.past)
+                admitted.entered.append(candidate)
+                candidates.extend(reversed(self._take_dependents(candidate)))
+
+    def _take_dependents(self, entered: Operation) -> list[Operation]:
+        released = self._waiting.pop(entered.operation_id, []) + self._waiting.pop(
+            entered.position, []
+        )
+        return [self._take(operation_id) for operation_id in released]
+
+    def _take(self, operation_id: OperationId) -> Operation:
+        operation = self._parked.pop(operation_id)
+        self._bytes -= operation.size
+        return operation
+
+    def _park(self, operation: Operation, missing: Position | OperationId) -> None:
+        if operation.operation_id in self._parked:
+            return
+        too_many = len(self._parked) >= limits.PARKED_OPERATIONS_MAX
+        if too_many or self._bytes + operation.size > limits.PARKED_BYTES_MAX:
+            self.dropped += 1
+            return
+        self._parked[operation.operation_id] = operation
+        self._bytes += operation.size
+        self._waiting.setdefault(missing, []).append(operation.operation_id)

@@ -1,0 +1,337 @@
+"""The ledger of one document: which operations this replica has, and what each builds on.
+
+It holds a causally closed set: an operation enters only after everything that it lists. Checks depend on the operation
+and its causal past alone, never on what else has arrived or when, so every replica accepts the same operations. Bodies
+of content are not looked at: no key is needed here.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from domain import codec, limits
+from domain.errors import OperationError
+from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
+from domain.ledger.claim import Claims, ExplicitClaim
+from domain.ledger.log import LogState, Vector, join
+from domain.ledger.membership import Invitation, Membership
+from domain.operations.control import (
+    DOCUMENT_FORMAT,
+    Add,
+    Claim,
+    Genesis,
+    InviteTerms,
+    Role,
+    decode_body,
+)
+from domain.operations.kind import Kind, is_content
+from domain.operations.operation import Operation
+
+KNOWN_CONTROL_KINDS = frozenset({Kind.GENESIS, Kind.INVITE, Kind.ADD, Kind.CLAIM})
+
+
+class Standing(Enum):
+    """How an operation stands to the ledger."""
+
+    READY = "ready"
+    """It may enter now."""
+    HELD = "held"
+    """It is in already."""
+    OLD = "old"
+    """Its place in its log is taken; whether by itself or by another has to be looked up."""
+    MISSING = "missing"
+    """Something that it builds on is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the ledger says to an operation; `missing` names one thing that is not here, `past` is its causal past."""
+
+    standing: Standing
+    missing: Position | OperationId | None = None
+    past: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Height:
+    """How far a log goes: the number of operations and the id of the last."""
+
+    count: int
+    tip: OperationId
+
+
+class Ledger:
+    """The logs of one document, as far as this replica has them.
+
+    Args:
+        document: The document; its genesis operation is the first to be added.
+    """
+
+    def __init__(self, document: DocumentId) -> None:
+        self.document = document
+        self.membership = Membership(document)
+        self.claims = Claims()
+        self.read_only_reason: str | None = None
+        self._logs: dict[LogKey, LogState] = {}
+        self._by_slot: list[LogState] = []
+        self._tips: dict[OperationId, Position] = {}
+        self._positions: OrderedDict[OperationId, Position] = OrderedDict()
+
+    # -- Looking up --
+
+    @property
+    def tips(self) -> frozenset[OperationId]:
+        """The operations that no other builds on."""
+        return frozenset(self._tips)
+
+    def heights(self) -> dict[LogKey, Height]:
+        """Give how far each log goes."""
+        return {
+            log.key: Height(count=log.count, tip=log.tip)
+            for log in self._by_slot
+            if log.tip is not None
+        }
+
+    def log(self, key: LogKey) -> LogState | None:
+        """Find a log."""
+        return self._logs.get(key)
+
+    def log_in(self, slot: int) -> LogState:
+        """Find the log with that slot of a causal past."""
+        return self._by_slot[slot]
+
+    def holds(self, operation_id: OperationId) -> bool:
+        """Whether an operation is known to be in (old ones may be in though their places are forgotten)."""
+        return operation_id in self._positions
+
+    def past_of(self, position: Position) -> Vector:
+        """Give the causal past of an operation that is in, itself included."""
+        return self._logs[position.log].vector_before(position.seq_num + 1)
+
+    def present(self) -> Vector:
+        """Give everything that is in, as a causal past."""
+        return {log.slot: log.count for log in self._by_slot}
+
+    def unplaced(self, operation: Operation) -> list[OperationId]:
+        """List what it builds on whose places are not in memory; look them up and `place` them before `examine`."""
+        return [
+            previous for previous in operation.extension.previous if previous not in self._positions
+        ]
+
+    def place(self, operation_id: OperationId, position: Position) -> None:
+        """Remember the place of an operation, if it is in (a store may hold more than has been replayed)."""
+        log = self._logs.get(position.log)
+        if log is None or position.seq_num >= log.count:
+            return
+        self._positions[operation_id] = position
+        self._positions.move_to_end(operation_id)
+
+    def trim(self) -> None:
+        """Forget places beyond the bound, the oldest first; never in the middle of a batch."""
+        while len(self._positions) > limits.POSITIONS_CACHED_MAX:
+            operation_id, position = self._positions.popitem(last=False)
+            if operation_id in self._tips:
+                self._positions[operation_id] = position
+
+    # -- Entering --
+
+    def examine(self, operation: Operation) -> Admission:
+        """Say whether an operation may enter; its signature has been checked.
+
+        Raises:
+            OperationError: It may never enter, on any replica.
+        """
+        position = operation.position
+        if operation.operation_id in self._positions:
+            return Admission(Standing.HELD)
+        log = self._logs.get(position.log)
+        count = log.count if log is not None else 0
+        if position.seq_num < count:
+            return Admission(Standing.OLD)
+        if position.seq_num > count:
+            return Admission(Standing.MISSING, missing=Position(position.log, position.seq_num - 1))
+        if not self._by_slot and not self._is_genesis(operation):
+            return Admission(Standing.MISSING, missing=OperationId(self.document))
+        if log is not None and operation.header.backlink != log.tip:
+            raise OperationError(
+                "wrong-backlink", "it does not follow the operation before it in its log"
+            )
+        past = log.vector_before(count) if log is not None else {}
+        before = dict(past)
+        for previous in operation.extension.previous:
+            place = self._positions.get(previous)
+            if place is None:
+                return Admission(Standing.MISSING, missing=previous)
+            slot = self._logs[place.log].slot
+            if place.seq_num < before.get(slot, 0):
+                raise OperationError(
+                    "redundant-previous", "`previous` lists what the author's log implies already"
+                )
+            join(past, self.past_of(place))
+        self._check_form(operation, log, past)
+        self._check_permission(operation, past)
+        return Admission(Standing.READY, past=past)
+
+    def _is_genesis(self, operation: Operation) -> bool:
+        return bytes(operation.operation_id) == bytes(self.document)
+
+    def _check_form(self, operation: Operation, log: LogState | None, past: Vector) -> None:
+        """Check what depends on the operation, its log, and how many logs its author had before."""
+        extension, seq_num = operation.extension, operation.header.seq_num
+        is_genesis = self._is_genesis(operation)
+        named = None if is_genesis or (seq_num and not extension.prune) else self.document
+        if extension.document != named:
+            raise OperationError(
+                "wrong-document", "it names another document, or names one where it must not"
+            )
+        if is_genesis != (extension.kind == Kind.GENESIS):
+            raise OperationError(
+                "wrong-genesis", "a document has one genesis operation, whose id is its own"
+            )
+        content = is_content(extension.kind)
+        if extension.prune and not content:
+            raise OperationError("wrong-prune", "control logs are never pruned")
+        if content != (
+            extension.secret is not None or (content and log is not None and log.secret is not None)
+        ):
+            raise OperationError(
+                "wrong-secret",
+                "content names the secret that seals it, control operations name none",
+            )
+        if log is None:
+            device_logs = sum(self._by_slot[slot].key.author == operation.author for slot in past)
+            if device_logs >= limits.LOGS_PER_DEVICE_MAX:
+                raise OperationError("too-many-logs", f"the device has {device_logs} logs already")
+            return
+        if content != log.is_content:
+            raise OperationError("wrong-log", "control operations and content do not share a log")
+        if extension.timestamp < log.timestamp:
+            raise OperationError("wrong-timestamp", "timestamps of a log never go back")
+
+    def _check_permission(self, operation: Operation, past: Vector) -> None:
+        """Check what the author may do at that place."""
+        kind, author = operation.extension.kind, operation.author
+        if kind == Kind.GENESIS:
+            decode_body(kind, operation.body)
+            if operation.extension.previous or operation.header.seq_num:
+                raise OperationError("wrong-genesis", "a genesis operation builds on nothing")
+            return
+        role = self.membership.role_at(author, past)
+        if role is None:
+            raise OperationError("not-a-member", f"{author.short} is not a member there")
+        if is_content(kind):
+            if role < Role.WRITE:
+                raise OperationError("not-permitted", f"{author.short} may not write there")
+        elif kind in KNOWN_CONTROL_KINDS:
+            self._check_control(operation, past)
+
+    def _check_control(self, operation: Operation, past: Vector) -> None:
+        author = operation.author
+        match decode_body(operation.extension.kind, operation.body):
+            case InviteTerms() as terms:
+                self.membership.check_invite(author, terms, past)
+            case Add() as add:
+                self.membership.check_add(author, add, past)
+            case Claim() as claim:
+                self.claims.check(claim.clients, LogKey(author, claim.log_id), past)
+            case Genesis():
+                raise OperationError("wrong-genesis", "a document is founded once")
+
+    def add(self, operation: Operation, past: Vector) -> None:
+        """Take in an operation that `examine` found ready, with the causal past that it gave."""
+        position = operation.position
+        log = self._logs.get(position.log)
+        if log is None:
+            log = self._start_log(position.log, content=is_content(operation.extension.kind))
+        past[log.slot] = position.seq_num + 1
+        log.append(
+            operation.operation_id, operation.extension.timestamp, operation.extension.secret, past
+        )
+        if operation.header.backlink is not None:
+            self._tips.pop(operation.header.backlink, None)
+        for previous in operation.extension.previous:
+            self._tips.pop(previous, None)
+        self._tips[operation.operation_id] = position
+        self.place(operation.operation_id, position)
+        if not log.is_content:
+            self._take_control(operation, log.slot, past)
+
+    def _start_log(self, key: LogKey, *, content: bool) -> LogState:
+        log = LogState(len(self._by_slot), key, is_content=content)
+        self._logs[key] = log
+        self._by_slot.append(log)
+        if content:
+            self.claims.derive(key)
+        return log
+
+    def _take_control(self, operation: Operation, slot: int, past: Vector) -> None:
+        kind, author, seq_num = operation.extension.kind, operation.author, operation.header.seq_num
+        if kind not in KNOWN_CONTROL_KINDS:
+            # From a manager alone: else any member could make a document read-only for everybody.
+            if self.membership.role_at(author, past) == Role.MANAGE:
+                self.read_only_reason = (
+                    f"it holds an operation of kind {kind}, which needs a newer culm"
+                )
+            return
+        match decode_body(kind, operation.body):
+            case Genesis() as genesis:
+                self.membership.found(author, slot)
+                if genesis.format > DOCUMENT_FORMAT:
+                    self.read_only_reason = (
+                        f"its format is {genesis.format}, which needs a newer culm"
+                    )
+            case InviteTerms() as terms:
+                invitation = Invitation(slot=slot, seq_num=seq_num, inviter=author, terms=terms)
+                self.membership.invite(operation.operation_id, invitation)
+            case Add() as add:
+                self.membership.add(add, slot, seq_num)
+            case Claim() as claim:
+                entry = ExplicitClaim(
+                    operation.operation_id, slot, seq_num, LogKey(author, claim.log_id)
+                )
+                self.claims.claim(claim.clients, entry)
+
+    # -- Keeping --
+
+    def to_value(self) -> codec.Value:
+        """Give what `from_value` reads."""
+        tips = [
+            (tip, self._logs[place.log].slot, place.seq_num) for tip, place in self._tips.items()
+        ]
+        return (
+            [log.to_value() for log in self._by_slot],
+            tips,
+            self.membership.to_value(),
+            self.claims.to_value(),
+            self.read_only_reason,
+        )
+
+    @classmethod
+    def from_value(cls, document: DocumentId, value: object) -> Self:
+        """Read what `to_value` gave."""
+        logs, tips, membership, claims, reason = codec.take_list(value, maximum=5)
+        ledger = cls(document)
+        for slot, entry in enumerate(codec.take_list(logs, maximum=limits.HAVE_LOGS_MAX)):
+            log = LogState.from_value(slot, entry)
+            ledger._logs[log.key] = log
+            ledger._by_slot.append(log)
+            if log.is_content:
+                ledger.claims.derive(log.key)
+        for entry in codec.take_list(tips, maximum=limits.HAVE_LOGS_MAX):
+            tip, place, seq_num = codec.take_list(entry, maximum=3)
+            key = ledger._by_slot[codec.take_int(place, maximum=len(ledger._by_slot) - 1)].key
+            position = Position(key, codec.take_int(seq_num, maximum=limits.SEQ_NUM_MAX))
+            ledger._tips[OperationId(codec.take_bytes(tip, maximum=32))] = position
+        for operation_id, position in ledger._tips.items():
+            ledger.place(operation_id, position)
+        ledger.membership.restore(membership)
+        ledger.claims.restore(claims)
+        ledger.read_only_reason = (
+            None if reason is None else codec.take_text(reason, bytes_max=1024)
+        )
+        return ledger
+
+    def managers(self) -> list[PeerId]:
+        """List who manages the document."""
+        return [peer for peer, role in self.membership.members().items() if role == Role.MANAGE]

@@ -1,0 +1,118 @@
+"""What is kept in memory of one log: its end, and what its operations build on in other logs."""
+
+from bisect import bisect_left
+from typing import Self
+
+from domain import codec, limits
+from domain.identifiers import LogId, LogKey, OperationId, PeerId, SecretId
+from domain.ledger.staircase import Staircase
+
+Vector = dict[int, int]
+"""A causally closed set of operations: for each log, by its slot, how many operations of it belong to the set."""
+
+
+class LogState:
+    """One log of a document.
+
+    Args:
+        slot: The number of the log in this ledger (in order of appearance, so it differs from replica to replica).
+        key: Whose log it is, and which.
+        is_content: Whether it holds content, or control operations.
+    """
+
+    __slots__ = ("_raised", "_secrets", "count", "is_content", "key", "slot", "timestamp", "tip")
+
+    def __init__(self, slot: int, key: LogKey, *, is_content: bool) -> None:
+        self.slot = slot
+        self.key = key
+        self.is_content = is_content
+        self.count = 0
+        self.tip: OperationId | None = None
+        self.timestamp = 0
+        self._secrets: list[tuple[int, SecretId]] = []
+        self._raised: dict[int, Staircase] = {}
+
+    def vector_before(self, count: int) -> Vector:
+        """Give the causal past of the first `count` operations, themselves included."""
+        vector = {slot: steps.before(count) for slot, steps in self._raised.items()}
+        vector = {slot: height for slot, height in vector.items() if height}
+        if count:
+            vector[self.slot] = count
+        return vector
+
+    @property
+    def secret(self) -> SecretId | None:
+        """The secret that seals the last operation."""
+        return self._secrets[-1][1] if self._secrets else None
+
+    def secret_before(self, count: int) -> SecretId | None:
+        """Give the secret that operation `count` uses if it names none: that of the operation before."""
+        index = bisect_left(self._secrets, count, key=lambda entry: entry[0])
+        return self._secrets[index - 1][1] if index else None
+
+    def append(
+        self, operation_id: OperationId, timestamp: int, secret: SecretId | None, vector: Vector
+    ) -> None:
+        """Take the next operation; `vector` is its causal past, itself included."""
+        seq_num = self.count
+        for slot, height in vector.items():
+            if slot != self.slot:
+                steps = self._raised.get(slot)
+                if steps is None:
+                    steps = self._raised[slot] = Staircase()
+                if height > steps.last:
+                    steps.raise_to(seq_num, height)
+        self.count = seq_num + 1
+        self.tip = operation_id
+        self.timestamp = timestamp
+        if secret is not None:
+            self._secrets.append((seq_num, secret))
+
+    def to_value(self) -> codec.Value:
+        """Give what `from_value` reads."""
+        return (
+            self.key.author,
+            self.key.log_id,
+            self.is_content,
+            self.count,
+            self.tip,
+            self.timestamp,
+            self._secrets,
+            [(slot, steps.to_value()) for slot, steps in self._raised.items()],
+        )
+
+    @classmethod
+    def from_value(cls, slot: int, value: object) -> Self:
+        """Read what `to_value` gave."""
+        author, log_id, is_content, count, tip, timestamp, secrets, raised = codec.take_list(
+            value, maximum=8
+        )
+        key = LogKey(
+            PeerId(codec.take_bytes(author, maximum=32)),
+            LogId(codec.take_bytes(log_id, maximum=32)),
+        )
+        log = cls(slot, key, is_content=codec.take_bool(is_content))
+        log.count = codec.take_int(count, maximum=limits.SEQ_NUM_MAX + 1)
+        log.tip = None if tip is None else OperationId(codec.take_bytes(tip, maximum=32))
+        log.timestamp = codec.take_int(timestamp, maximum=limits.TIMESTAMP_MAX)
+        for entry in codec.take_list(secrets, maximum=2**32):
+            seq_num, secret = codec.take_list(entry, maximum=2)
+            log._secrets.append(
+                (
+                    codec.take_int(seq_num, maximum=limits.SEQ_NUM_MAX),
+                    SecretId(codec.take_bytes(secret, maximum=32)),
+                )
+            )
+        for entry in codec.take_list(raised, maximum=limits.HAVE_LOGS_MAX):
+            other, steps = codec.take_list(entry, maximum=2)
+            log._raised[codec.take_int(other, maximum=limits.HAVE_LOGS_MAX)] = Staircase.from_value(
+                steps
+            )
+        return log
+
+
+def join(into: Vector, other: Vector) -> None:
+    """Add a causal past to another."""
+    for slot, height in other.items():
+        if height > into.get(slot, 0):
+            into[slot] = height

@@ -1,0 +1,70 @@
+"""A number that only grows along a log, kept in two arrays: 16 bytes a step, whatever the length of the log."""
+
+from array import array
+from bisect import bisect_left
+from typing import Self
+
+from domain import codec
+
+
+class Staircase:
+    """Maps how many operations of a log one has to a number that never falls.
+
+    `before(count)` is the number after the first `count` operations.
+    """
+
+    __slots__ = ("_at", "_value")
+
+    def __init__(self) -> None:
+        self._at = array("Q")
+        self._value = array("Q")
+
+    def raise_to(self, seq_num: int, value: int) -> None:
+        """Say that operation `seq_num` (not below any said before) raises the number to `value` (likewise)."""
+        if self._at and self._at[-1] == seq_num:
+            self._value[-1] = value
+        else:
+            self._at.append(seq_num)
+            self._value.append(value)
+
+    def before(self, count: int) -> int:
+        """Give the number after the first `count` operations of the log."""
+        index = bisect_left(self._at, count)
+        return self._value[index - 1] if index else 0
+
+    @property
+    def last(self) -> int:
+        """The number after all operations."""
+        return self._value[-1] if self._value else 0
+
+    def to_value(self) -> codec.Value:
+        """Give what `from_value` reads."""
+        return (_to_bytes(self._at), _to_bytes(self._value))
+
+    @classmethod
+    def from_value(cls, value: object) -> Self:
+        """Read what `to_value` gave."""
+        at, values = codec.take_list(value, maximum=2)
+        staircase = cls()
+        staircase._at = _from_bytes(at)
+        staircase._value = _from_bytes(values)
+        return staircase
+
+
+IS_BIG_ENDIAN = array("H", [1]).tobytes() == b"\0\1"
+
+
+def _to_bytes(numbers: "array[int]") -> bytes:
+    """Encode as little-endian integers of 64 bits, whatever the machine."""
+    if IS_BIG_ENDIAN:
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _from_bytes(value: object) -> "array[int]":
+    numbers = array("Q")
+    numbers.frombytes(codec.take_bytes(value, maximum=2**32))
+    if IS_BIG_ENDIAN:
+        numbers.byteswap()
+    return numbers

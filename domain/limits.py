@@ -1,0 +1,165 @@
+"""Every bound of culm, with its unit in the name and its reason beside it.
+
+A bound that both sides of a connection must agree on is part of the protocol (`docs/protocol.md`); the others
+are ours alone and may change in any release.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- Operations (protocol) ---
+BODY_BYTES_MAX: Final = 16 * MIB  # one operation is held in memory whole
+PREVIOUS_COUNT_MAX: Final = 64  # 2.2 KB of header; beyond it a merge operation goes first
+HEADER_BYTES_MAX: Final = 4 * KIB  # 64 `previous` of 34 bytes and 400 bytes for the rest, with room
+CONTROL_BODY_BYTES_MAX: Final = 256 * KIB  # a secret for each of 1,000 recipients fits
+LOGS_PER_DEVICE_MAX: Final = 64  # a device that keeps starting new logs is broken or hostile
+SEQ_NUM_MAX: Final = 2**32 - 1  # p2panda-core: u32
+TIMESTAMP_MAX: Final = 2**64 - 1  # p2panda node extension: u64 microseconds
+
+# --- CRDT updates (protocol: every replica must refuse the same ones) ---
+UPDATE_BYTES_MAX: Final = (
+    BODY_BYTES_MAX - 40
+)  # sealed, it has a nonce of 24 and a tag of 16 bytes more
+UPDATE_STRUCTS_MAX: Final = 200_000  # a struct costs about 500 bytes in memory: 100 MB at worst
+UPDATE_CLIENTS_MAX: Final = 64  # every client id stays in the state vector for ever
+UPDATE_DELETE_RANGES_MAX: Final = 200_000
+UPDATE_ANY_DEPTH_MAX: Final = 64  # yrs and Python both recurse
+UPDATE_VALUES_MAX: Final = (
+    1_000_000  # a value of 1 byte takes 24 bytes or more in memory: 100 MB at worst
+)
+CLIENT_ID_MAX: Final = 2**53 - 1  # Yjs keeps client ids in JavaScript numbers
+CLOCK_MAX: Final = 2**32 - 1  # yrs keeps clocks in u32
+CLAIMED_CLIENTS_MAX: Final = 1_024  # ids that one claim operation may bring
+
+# --- Sync (protocol) ---
+MESSAGE_BYTES_MAX: Final = 320 * KIB  # a part of a body, its header and framing
+BODY_PART_BYTES_MAX: Final = 256 * KIB  # so that live edits pass between the parts of a large body
+HAVE_PAGE_LOGS_MAX: Final = 512  # 40 KB a page
+HAVE_LOGS_MAX: Final = 65_536  # 128 pages: 512 devices that use all of their logs
+DIGESTS_PER_MESSAGE_MAX: Final = 512
+STRANGER_OPERATIONS_MAX: Final = 256  # what somebody with an invite may push before being a member
+
+# --- Memory of one node ---
+PARKED_OPERATIONS_MAX: Final = (
+    4_096  # per document; dropped ones come again with the next exchange of heights
+)
+PARKED_BYTES_MAX: Final = 32 * MIB
+INBOX_OPERATIONS_MAX: Final = 1_024  # per document, received and not yet stored
+INBOX_BYTES_MAX: Final = 8 * MIB
+EVENT_QUEUE_MAX: Final = (
+    4_096  # events that a listener has not taken; the oldest are then dropped and counted
+)
+POSITIONS_CACHED_MAX: Final = (
+    16_384  # recent operation ids kept in memory for a document (about 2 MB)
+)
+
+# --- Local edits ---
+COALESCE_S_MAX: Final = 0.020  # signing each keystroke costs 30 times the CRDT work
+COALESCE_BYTES_MAX: Final = 64 * KIB
+COALESCE_EDITS_MAX: Final = 1_024  # one transaction over very many updates is quadratic in yrs
+STAGED_OPERATIONS_MAX: Final = 32  # signed in one go; so many of 1,024 edits each take about 100 ms
+STORE_RETRY_S: Final = 1.0  # how long an edit that could not be written waits for the next try
+
+# --- Documents ---
+SNAPSHOT_OPERATIONS_MAX: Final = 2_048  # replaying so many takes about 100 ms
+SNAPSHOT_BYTES_MAX: Final = 256 * MIB
+DOCUMENT_NAME_BYTES_MAX: Final = 1 * KIB
+
+# --- Invites (protocol) ---
+INVITE_TEXT_BYTES_MAX: Final = 8 * KIB  # 16 addresses and a name of 1 KiB, in base64
+INVITE_ADDRESSES_MAX: Final = 16
+INVITE_USES_MAX: Final = 10_000
+INVITE_EXPIRES_S_MAX: Final = 10 * 365 * 86_400
+
+# --- Connections (protocol) ---
+HELLO_S_MAX: Final = 10.0
+HELLO_BYTES_MAX: Final = 4 * KIB
+CAPABILITIES_MAX: Final = 64
+NETWORK_ID_BYTES_MAX: Final = 64
+ADDRESS_BYTES_MAX: Final = 255
+CLOSE_REASON_BYTES_MAX: Final = 200
+CHANNEL_NAME_BYTES: Final = 32
+
+# --- Texts and mirrored files ---
+DIFFERENCE_STEPS_MAX: Final = (
+    1_000_000  # about 0.4 s of comparing; then a passage is replaced as a whole
+)
+CLUSTER_CODE_POINTS_MAX: Final = 64  # the longest emoji sequences have 10 code points
+MIRROR_START_TRIES_MAX: Final = 50  # 5 s in which the file must be at rest once
+MIRROR_FILE_BYTES_MAX: Final = 8 * MIB  # held three times in memory, and compared in about a second
+
+# --- Storage ---
+WRITE_QUEUE_JOBS_MAX: Final = 256  # callers that wait for a commit; more wait for their turn
+WRITE_BATCH_OPERATIONS_MAX: Final = (
+    1_024  # one transaction: about 100 ms, then others get their answer
+)
+WRITE_BATCH_BYTES_MAX: Final = (
+    4 * MIB
+)  # likewise; one larger operation makes a transaction of its own
+READ_QUEUE_JOBS_MAX: Final = 256  # callers that wait for a reader
+READ_ROWS_MAX: Final = (
+    4_096  # places looked at in one query, 100 bytes each, before bodies are read
+)
+READ_LOGS_MAX: Final = 64  # logs searched one by one; beyond, reading in arrival order is cheaper
+QUERY_VALUES_MAX: Final = 500  # values listed in one query; SQLite once took at most 999
+HEADS_CACHED_MAX: Final = 1_024  # documents whose heads and log numbers the writer remembers
+ACKNOWLEDGED_FLUSH_S: Final = (
+    1.0  # the port allows to lose the last second; a commit costs milliseconds
+)
+ACKNOWLEDGED_PENDING_MAX: Final = 65_536  # heights in memory (about 8 MB); then acknowledging waits
+QUICK_CHECK_BYTES_MAX: Final = 32 * MIB  # opening a larger database would wait for 100 ms and more
+
+# --- Transport (protocol) ---
+CHANNEL_EPOCH_MAX: Final = 2**30 - 1  # reopened ten times a second, three years
+CAPABILITY_BYTES_MAX: Final = 64
+PROTOCOL_VERSIONS_MAX: Final = 64
+CHANNELS_OPEN_MAX: Final = (
+    64  # streams open each way: the engine's work for an edit on all at once is quadratic
+)
+STREAMS_UNREAD_MAX: Final = 128  # open ones, and as many that are closed and still on their way
+IDLE_S_MAX: Final = 30.0  # a peer that is not heard for so long is gone
+KEEPALIVE_S: Final = 15.0  # NAT boxes forget a mapping after 30 s (RFC 4787 asks for 120)
+
+# --- Transport (ours) ---
+CHANNELS_UNASKED_MAX: Final = (
+    1_024  # names that a peer uses and we have not asked for; more wait in the peer
+)
+DIAL_S_MAX: Final = (
+    3.0  # without any answer an address is given up: four Initial packets went unanswered
+)
+CLOSE_LINGER_S: Final = 0.1  # how long a closing node answers, so that its peers learn why
+HALF_OPEN_MAX: Final = 256  # handshakes going on; one costs about 70 KB
+HALF_OPEN_RETRY: Final = (
+    64  # from so many on, a dialler has to prove its address first (Retry, RFC 9000 8.1)
+)
+ACCEPT_QUEUE_MAX: Final = 128  # connections that nobody has taken
+RECEIVE_BATCH_MAX: Final = (
+    64  # datagrams read in one go, so that one socket does not hold up the loop
+)
+SEND_BACKLOG_MAX: Final = (
+    4_096  # datagrams that a full socket did not take; more are lost, as on any link
+)
+CHANNEL_UNSENT_BYTES_MAX: Final = (
+    64 * KIB
+)  # 10 ms at 50 Mbit/s: what waits here cannot be overtaken
+CONNECTION_UNACKNOWLEDGED_BYTES_MAX: Final = (
+    4 * MIB
+)  # bounds memory: 100 Mbit/s at a round trip of 300 ms
+HELLO_WINDOW_BYTES: Final = (
+    16 * KIB
+)  # receive credit before the hello: two messages of 4 KiB, with room
+RECEIVE_WINDOW_BYTES_MIN: Final = 64 * KIB  # what every connection gets: 64 MB for 1,000 of them
+RECEIVE_WINDOW_BYTES_MAX: Final = 4 * MIB  # what one stream may have outstanding
+CONNECTION_RECEIVE_BYTES_MAX: Final = 16 * MIB  # the same for all streams of a connection together
+RECEIVE_BUDGET_BYTES: Final = (
+    64 * MIB
+)  # beyond the minimum, for all connections of one node together
+
+# --- Control socket ---
+CONTROL_REQUEST_BYTES_MAX: Final = 1 * MIB  # a command and its arguments; files are named, not sent
+CONTROL_ANSWER_BYTES_MAX: Final = 64 * MIB  # a whole text of a document, escaped, in one line
+CONTROL_CONNECTIONS_MAX: Final = 64  # each may hold a request in memory
+CONTROL_REQUEST_S_MAX: Final = 10.0  # who connects has something to say
+CONTROL_CONNECT_TRIES_MAX: Final = 200  # 2 s, while more connect at once than the system lets wait

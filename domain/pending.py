@@ -1,0 +1,161 @@
+"""Local edits on their way from a transaction to an operation, and edits of others on their way to being shown."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from domain import limits
+from domain.crdt.varint import read_varint
+from domain.crdt.walker import walk_update
+from domain.errors import UpdateError
+
+EMPTY_UPDATE = b"\0\0"
+
+
+class PendingEdits:
+    """What `ydoc` has and the replica has not, and the other way round.
+
+    Args:
+        client: The client id of our edits.
+    """
+
+    def __init__(self, client: int) -> None:
+        self.client = client
+        self.size = 0
+        """Bytes that wait."""
+        self.total_bytes = 0
+        """Bytes of all updates that were ever taken."""
+        self.total_count = 0
+        """How many updates were ever taken."""
+        self._updates: deque[bytes] = deque()
+        self._deferred: list[bytes] = []
+        self._is_showing = False
+
+    @property
+    def staged_count(self) -> int:
+        """How many of all updates that were ever taken no longer wait."""
+        return self.total_count - len(self._updates)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether edits of others wait to be shown."""
+        return bool(self._deferred)
+
+    def __bool__(self) -> bool:
+        """Whether edits wait."""
+        return bool(self._updates)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Go through what waits, the oldest first."""
+        return iter(tuple(self._updates))
+
+    def take(self, update: bytes) -> bool:
+        """Take the update that a transaction emitted; False where it is nothing of ours."""
+        if self._is_showing or update == EMPTY_UPDATE:
+            return False
+        self._updates.append(update)
+        self.size += len(update)
+        self.total_bytes += len(update)
+        self.total_count += 1
+        return True
+
+    def next_group(self) -> list[bytes]:
+        """Take out what the next operation carries: at most 64 KiB (or one larger update), 1,024 updates."""
+        group: list[bytes] = []
+        size = 0
+        while self._updates and len(group) < limits.COALESCE_EDITS_MAX:
+            size += len(self._updates[0])
+            if group and size > limits.COALESCE_BYTES_MAX:
+                break
+            group.append(self._updates.popleft())
+        self.size -= sum(map(len, group))
+        return group
+
+    def put_back(self, group: Sequence[bytes]) -> None:
+        """Undo `next_group`."""
+        self._updates.extendleft(reversed(group))
+        self.size += sum(map(len, group))
+
+    def clear(self) -> list[bytes]:
+        """Take out everything."""
+        everything = list(self._updates)
+        self._updates.clear()
+        self.size = 0
+        return everything
+
+    def foreign_clients(
+        self,
+        group: Sequence[bytes],
+        is_ours: Callable[[int], bool | None],
+        next_clock: Callable[[int], int],
+    ) -> set[int]:
+        """Find client ids that a group brings and nobody owns; they have to be claimed first.
+
+        Args:
+            group: Updates that our transactions emitted.
+            is_ours: Whether a client id belongs to us; None where it is free.
+            next_clock: How far a client's structs are known: what is known already needs no claim.
+
+        Raises:
+            UpdateError: A client id belongs to somebody else, or an update is malformed.
+        """
+        unclaimed: set[int] = set()
+        for update in group:
+            if self._is_plain(update):
+                continue
+            for section in walk_update(update).sections:
+                ours = True if section.client == self.client else is_ours(section.client)
+                if ours or section.end <= next_clock(section.client):
+                    continue
+                if ours is False:
+                    raise UpdateError(
+                        "foreign-client", f"client {section.client} belongs to another author"
+                    )
+                unclaimed.add(section.client)
+        return unclaimed
+
+    def ends(self, group: Sequence[bytes]) -> dict[int, int]:
+        """Give the clock that each client of a group reaches, by the updates themselves.
+
+        Of updates that bring structs of our own client alone only the last is looked at, since it reaches furthest.
+
+        Raises:
+            UpdateError: An update is malformed.
+        """
+        ends: dict[int, int] = {}
+        for update in reversed(group):
+            if update[0] == 0 or (self.client in ends and self._is_plain(update)):
+                continue
+            for section in walk_update(update).sections:
+                ends[section.client] = max(section.end, ends.get(section.client, 0))
+        return ends
+
+    def _is_plain(self, update: bytes) -> bool:
+        """Whether an update brings structs of our own client alone, told from its first bytes."""
+        if update[0] == 0:
+            return True
+        if update[0] != 1:
+            return False
+        try:
+            _, position = read_varint(update, 1)
+            return read_varint(update, position)[0] == self.client
+        except IndexError:
+            return False
+
+    def defer(self, update: bytes) -> None:
+        """Keep an update of others until it can be shown."""
+        self._deferred.append(update)
+
+    def forget_deferred(self) -> None:
+        """Forget what was to be shown: a fresh document has it."""
+        self._deferred.clear()
+
+    @contextmanager
+    def showing(self) -> Iterator[Sequence[bytes]]:
+        """Hand out what is to be shown; what the document emits meanwhile is not ours."""
+        updates, self._deferred = self._deferred, []
+        self._is_showing = True
+        try:
+            yield updates
+        finally:
+            self._is_showing = False

@@ -1,0 +1,386 @@
+"""The conversation of two peers about one document: sans-IO, one mutation per call.
+
+Each side says how far its logs go (`Have`), sends what the other lacks, in causal order, and says `Done`; then both are
+live and go on sending as operations come. A `Have` is answered by a `Have` unless it answers one of ours, which are
+counted: so both have said it equally often once nothing is on its way, and the exchange ends. What a
+peer holds is known from its `Have`s (which replace what was known, downwards too: it may have restored a backup) and
+its `Ack`s. Nothing is kept to be sent: the log is the queue, and `next_needed` says where a peer stands in it.
+
+    QUIET ──open──> OPENING ──Have──> SYNCING ──both Done──> LIVE
+      └────────────────Have─────────────^  ^──────Have/open────┘
+
+A damaged operation is answered `Nack` and sent again from disk once; the second time the session pauses. Whatever the
+protocol does not allow raises `PeerError`, which ends the connection.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from domain import limits
+from domain.connectivity.close_codes import CloseCode
+from domain.errors import OperationError, PeerError
+from domain.identifiers import DocumentId, LogKey
+from domain.ledger.ledger import Height
+from domain.operations.operation import Operation
+from domain.sync.frontier import lacking
+from domain.sync.message import (
+    Ack,
+    BodyPart,
+    CompactOperation,
+    Digests,
+    Done,
+    Have,
+    Join,
+    JoinRefused,
+    Message,
+    Nack,
+    PreSync,
+    decode_message,
+    encode_message,
+)
+from domain.sync.wire import IncomingWire, OutgoingWire
+
+
+class State(Enum):
+    """Where the conversation stands."""
+
+    QUIET = "quiet"
+    """Nothing was said, or both have the same by their digests."""
+    OPENING = "opening"
+    """Our heights are on their way; theirs are awaited."""
+    SYNCING = "syncing"
+    """Both know both heights; what lacks is on its way."""
+    LIVE = "live"
+    """Both have said that all was sent; new operations follow as they come."""
+    PAUSED = "paused"
+    """The peer found an operation damaged twice; we send no more on this connection."""
+
+
+ANY: Final = frozenset(State)
+TALKING: Final = ANY - {State.QUIET}
+
+ALLOWED: Final[Mapping[type[Message], frozenset[State]]] = {
+    Have: ANY,
+    PreSync: TALKING,
+    CompactOperation: ANY,
+    BodyPart: ANY,
+    Done: TALKING,
+    Ack: ANY,
+    Nack: ANY,
+    Join: ANY,
+    JoinRefused: TALKING,
+}
+"""In which states each message may come; `Digests` belong to the control channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationArrived:
+    """The peer sent an operation; its signature is not checked yet."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class HeightsChanged:
+    """What the peer holds is now known better: `counts` as it said, not clamped to what we have."""
+
+    counts: Mapping[LogKey, int]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsAnnounced:
+    """So many operations are coming."""
+
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeDone:
+    """The peer has sent all that we lacked when we said our heights for the `exchange`-th time."""
+
+    exchange: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSuspected:
+    """The peer has another operation than we at the end of a log."""
+
+    log: LogKey
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAsked:
+    """The peer holds an invite and asks to be made a member."""
+
+    join: Join
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerIgnored:
+    """Who is no member said something else than that it wants to be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoiningRefused:
+    """The peer will not make us a member."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendingPaused:
+    """The peer twice found the same operation damaged."""
+
+    log: LogKey
+    seq_num: int
+    reason: str
+
+
+Output = (
+    OperationArrived
+    | HeightsChanged
+    | OperationsAnnounced
+    | ExchangeDone
+    | ForkSuspected
+    | JoinAsked
+    | StrangerIgnored
+    | JoiningRefused
+    | SendingPaused
+)
+
+
+class SyncSession:
+    """One side of the conversation.
+
+    Args:
+        document: The document.
+        heights: Gives how far our logs go, counting only what is on disk.
+    """
+
+    def __init__(
+        self, document: DocumentId, heights: Callable[[], Mapping[LogKey, Height]]
+    ) -> None:
+        self.state = State.QUIET
+        self.exchange = 0
+        self.is_stranger = False
+        """Whether the peer is no member, so that all it may do is to ask to become one."""
+        self._heights = heights
+        self._outgoing = OutgoingWire()
+        self._incoming = IncomingWire(document)
+        self._theirs: dict[LogKey, int] = {}
+        self._sent: dict[LogKey, int] = {}
+        self._pages: dict[LogKey, int] = {}
+        self._answers_due = 0
+        self._is_known = False
+        self._their_exchange = 0
+        self._done_for = 0
+        self._is_their_done = False
+        self._nacked: set[tuple[LogKey, int]] = set()
+        self._messages: list[bytes] = []
+
+    # -- What we say --
+
+    def take_messages(self) -> list[bytes]:
+        """Take out what is to be sent, in order; call after every other call."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    @property
+    def backlog(self) -> int:
+        """How many messages wait to be taken out."""
+        return len(self._messages)
+
+    def open(self) -> int:
+        """Say how far our logs go, and expect the peer's answer; give the number of this exchange."""
+        self._say_have()
+        self._answers_due += 1
+        if self.state is not State.PAUSED:
+            self.state = State.OPENING
+        return self.exchange
+
+    def assume_equal(self) -> None:
+        """Take it that the peer has what we have, since its digest is ours."""
+        self._is_known = True
+        self._theirs = {log: height.count for log, height in self._heights().items()}
+
+    def say(self, message: Message) -> None:
+        """Say something that stands for itself (`Join`, `JoinRefused`)."""
+        self._messages.append(encode_message(message))
+
+    def _say_have(self) -> None:
+        self.exchange += 1
+        heights = self._heights()
+        ordered = sorted(heights.items(), key=lambda entry: entry[0])
+        step = limits.HAVE_PAGE_LOGS_MAX
+        for at in range(0, max(len(ordered), 1), step):
+            page = tuple(
+                (self._outgoing.refer(log), height) for log, height in ordered[at : at + step]
+            )
+            self.say(Have(is_last=at + step >= len(ordered), heights=page))
+
+    def acknowledge(self, logs: Mapping[LogKey, int]) -> None:
+        """Say that so many operations of these logs are on our disk."""
+        self.say(
+            Ack(counts=tuple((self._outgoing.refer(log), count) for log, count in logs.items()))
+        )
+
+    def reject(self, log: LogKey, seq_num: int, reason: str) -> None:
+        """Say that an operation came damaged or is not acceptable."""
+        self.say(Nack(log=self._outgoing.refer(log), seq_num=seq_num, reason=reason[:64]))
+
+    # -- What the peer lacks --
+
+    @property
+    def may_send(self) -> bool:
+        """Whether we know what the peer lacks, and it takes what we send."""
+        return self._is_known and self.state is not State.PAUSED
+
+    def needed(self) -> dict[LogKey, int]:
+        """Give the logs of which the peer lacks something, each with the number of operations that it needs none of."""
+        lacks = lacking(self._heights(), self._theirs)
+        return {
+            log: max(count, self._sent.get(log, 0))
+            for log, count in lacks.items()
+            if self._sent.get(log, 0) < self._heights()[log].count
+        }
+
+    def known(self) -> dict[LogKey, int]:
+        """Give how many operations per log the peer has or is being sent."""
+        logs = self._theirs.keys() | self._sent.keys()
+        return {log: max(self._theirs.get(log, 0), self._sent.get(log, 0)) for log in logs}
+
+    def announce(self, operations: int) -> None:
+        """Say how many operations are coming."""
+        self.say(PreSync(operations=operations))
+
+    def send(self, operation: Operation) -> None:
+        """Send an operation, unless it is not the next that the peer needs of its log."""
+        log, seq_num = operation.log, operation.header.seq_num
+        if seq_num < max(self._theirs.get(log, 0), self._sent.get(log, 0)):
+            return
+        self._sent[log] = seq_num + 1
+        for message in self._outgoing.compact(operation):
+            self.say(message)
+
+    @property
+    def owes_done(self) -> bool:
+        """Whether the peer waits to hear that it has been sent everything."""
+        return self._done_for < self._their_exchange
+
+    def finish(self) -> None:
+        """Say that the peer has been sent all that it lacked."""
+        self._done_for = self._their_exchange
+        self.say(Done(exchange=self._their_exchange))
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.state is State.SYNCING and self._is_their_done and not self.owes_done:
+            self.state = State.LIVE
+
+    # -- What the peer says --
+
+    def receive(self, data: bytes) -> list[Output]:
+        """Take one message from the peer.
+
+        Raises:
+            PeerError: The protocol does not allow it, or not now.
+        """
+        message = decode_message(data)
+        if self.is_stranger and not isinstance(message, Join):
+            return [StrangerIgnored()]
+        allowed = ALLOWED.get(type(message))
+        if allowed is None or self.state not in allowed:
+            raise PeerError(
+                CloseCode.PROTOCOL_ERROR,
+                f"{type(message).__name__} is not allowed while {self.state.value}",
+            )
+        return list(self._take(message))
+
+    def _take(self, message: Message) -> Iterable[Output]:
+        match message:
+            case CompactOperation() | BodyPart():
+                yield from self._receive_operation(message)
+            case Ack():
+                counts = {self._incoming.resolve(log): count for log, count in message.counts}
+                self._theirs.update(counts)
+                yield HeightsChanged(counts, is_complete=False)
+            case Have():
+                yield from self._receive_have(message)
+            case Done():
+                yield from self._receive_done(message)
+            case Nack():
+                yield from self._receive_nack(message)
+            case PreSync():
+                yield OperationsAnnounced(message.operations)
+            case Join():
+                yield JoinAsked(message)
+            case JoinRefused():
+                yield JoiningRefused(message.reason)
+            case Digests():
+                raise AssertionError("not allowed in any state")
+
+    def _receive_operation(self, message: CompactOperation | BodyPart) -> list[Output]:
+        try:
+            if isinstance(message, BodyPart):
+                log, operation = self._incoming.take_part(message)
+            else:
+                log, operation = self._incoming.take(message)
+        except OperationError as error:
+            raise PeerError(
+                CloseCode.PROTOCOL_ERROR, f"an operation that is not well formed: {error}"
+            ) from None
+        if operation is None:
+            return []
+        self._theirs[log] = max(self._theirs.get(log, 0), operation.header.seq_num + 1)
+        return [OperationArrived(operation)]
+
+    def _receive_have(self, message: Have) -> list[Output]:
+        mine = self._heights()
+        outputs: list[Output] = []
+        for reference, height in message.heights:
+            log = self._incoming.resolve(reference)
+            if log in self._pages or len(self._pages) >= limits.HAVE_LOGS_MAX:
+                raise PeerError(
+                    CloseCode.PROTOCOL_ERROR,
+                    "a log twice, or too many logs, in one exchange of heights",
+                )
+            self._pages[log] = height.count
+            known = mine.get(log)
+            if known is not None and known.count == height.count and known.tip != height.tip:
+                outputs.append(ForkSuspected(log))
+        if not message.is_last:
+            return outputs
+        self._theirs, self._pages = self._pages, {}
+        self._sent.clear()
+        self._is_known = True
+        self._their_exchange += 1
+        if self._answers_due:
+            self._answers_due -= 1
+        else:
+            self._say_have()
+        self._is_their_done = False
+        if self.state is not State.PAUSED:
+            self.state = State.SYNCING
+        return [*outputs, HeightsChanged(dict(self._theirs), is_complete=True)]
+
+    def _receive_done(self, message: Done) -> list[Output]:
+        if message.exchange > self.exchange:
+            raise PeerError(CloseCode.PROTOCOL_ERROR, "an exchange is done that was never begun")
+        if message.exchange == self.exchange:
+            self._is_their_done = True
+            self._settle()
+        return [ExchangeDone(message.exchange)]
+
+    def _receive_nack(self, message: Nack) -> list[Output]:
+        log = self._incoming.resolve(message.log)
+        place = (log, message.seq_num)
+        if place in self._nacked or len(self._nacked) >= limits.PARKED_OPERATIONS_MAX:
+            self.state = State.PAUSED
+            return [SendingPaused(log, message.seq_num, message.reason)]
+        self._nacked.add(place)
+        self._theirs[log] = min(self._theirs.get(log, 0), message.seq_num)
+        self._sent[log] = min(self._sent.get(log, 0), message.seq_num)
+        return []
