@@ -1,0 +1,142 @@
+"""How operations are inserted: those of many callers in one statement.
+
+At first all are taken for new, as they mostly are. If one is not, the insertion fails, its transaction with it, and
+the caller concerned is served alone and with care: what is stored already is passed over, and two operations
+that want the same place are named.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.sql import schema
+from adapters.sql.errors import PlaceTakenError
+from adapters.sql.head import Heads
+from adapters.sql.row import to_row
+from adapters.sql.work import Work
+from domain.identifiers import DocumentId, LogKey, OperationId
+from domain.limits import QUERY_VALUES_MAX
+from domain.ports.storage import StoredOperation
+
+T = TypeVar("T")
+
+
+class WriteWork(Work[int]):
+    """Something to be written; `rows` and `size` (in bytes) say about how much it is."""
+
+    rows: int
+    size: int
+
+
+class AppendWork(WriteWork):
+    """Operations to be appended; its result is the last arrival index of the document."""
+
+    def __init__(self, document: DocumentId, operations: Sequence[StoredOperation]) -> None:
+        super().__init__()
+        self.document = document
+        self.operations = operations
+        self.rows = len(operations)
+        self.size = sum(len(each.header) + len(each.body or b"") for each in operations)
+
+
+async def append(
+    connection: AsyncConnection,
+    heads: Heads,
+    works: Sequence[AppendWork],
+    *,
+    is_careful: bool,
+) -> list[int]:
+    """Insert the operations of all works, in order.
+
+    Args:
+        connection: In a transaction, which must be given up if this fails.
+        heads: What is known of the documents; changed, so to be cleared if this fails.
+        works: What to insert.
+        is_careful: Whether to look first which operations are stored already.
+
+    Returns:
+        For each work the last arrival index of its document.
+
+    Raises:
+        PlaceTakenError: An operation is stored already (without care), or another has its place.
+    """
+    logs: dict[DocumentId, set[LogKey]] = defaultdict(set)
+    for work in works:
+        logs[work.document].update(each.log for each in work.operations)
+    rows: list[dict[str, Any]] = []
+    results: list[int] = []
+    for work in works:
+        operations = work.operations
+        head = await heads.get(connection, work.document)
+        log_rows = await heads.log_rows(connection, work.document, logs[work.document])
+        if is_careful:
+            operations = await _without_stored(connection, head.row, operations)
+            await _check_places(connection, work.document, log_rows, operations)
+        for operation in operations:
+            head.arrival += 1
+            row = to_row(
+                work.document,
+                document_row=head.row,
+                log_row=log_rows[operation.log],
+                arrival=head.arrival,
+                operation=operation,
+            )
+            rows.append(row)
+        results.append(head.arrival)
+    if rows:
+        await connection.execute(insert(schema.operations), rows)
+    return results
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut values into pieces that a query can list."""
+    for start in range(0, len(values), QUERY_VALUES_MAX):
+        yield values[start : start + QUERY_VALUES_MAX]
+
+
+async def _without_stored(
+    connection: AsyncConnection, document_row: int, operations: Sequence[StoredOperation]
+) -> list[StoredOperation]:
+    """Leave out what is stored, and what comes twice."""
+    unique = {each.operation_id: each for each in operations}
+    table = schema.operations
+    for wanted in chunks(list(unique)):
+        query = select(table.c.operation_id).where(
+            table.c.document == document_row, table.c.operation_id.in_(wanted)
+        )
+        for (stored,) in await connection.execute(query):
+            del unique[OperationId(stored)]
+    return list(unique.values())
+
+
+async def _check_places(
+    connection: AsyncConnection,
+    document: DocumentId,
+    log_rows: dict[LogKey, int],
+    operations: Sequence[StoredOperation],
+) -> None:
+    """Check that every operation has its place for itself."""
+    table = schema.operations
+    places: dict[tuple[int, int], OperationId] = {}
+    for operation in operations:
+        place = (log_rows[operation.log], operation.seq_num)
+        if place in places:
+            raise _taken(document, operation, places[place])
+        query = select(table.c.operation_id).where(
+            table.c.log == place[0], table.c.seq_num == place[1]
+        )
+        found = (await connection.execute(query)).scalar_one_or_none()
+        if found is not None:
+            raise _taken(document, operation, OperationId(found))
+        places[place] = operation.operation_id
+
+
+def _taken(document: DocumentId, operation: StoredOperation, other: OperationId) -> PlaceTakenError:
+    return PlaceTakenError(
+        f"document {document}: operation {operation.operation_id} cannot be stored, because"
+        f" {other} has the same place: number {operation.seq_num} of log"
+        f" {operation.log.log_id.short} by {operation.log.author.short}"
+    )
