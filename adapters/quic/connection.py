@@ -1,0 +1,450 @@
+"""One connection to one peer: drives its engine, runs the hello, and ends with a code that both sides know.
+
+All of it happens in callbacks of the event loop: datagrams, timers, and one flush per turn in which all that was
+written leaves together. The invariant: whatever a peer sends, the worst that happens is that its own connection ends.
+"""
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from aioquic.quic import events
+
+from adapters.quic.channel import QuicChannel
+from adapters.quic.engine import (
+    TIMER_SLACK_S,
+    VIRTUAL_ADDRESS,
+    Engine,
+    Termination,
+    is_idle_timeout,
+)
+from adapters.quic.multiplexer import Multiplexer
+from adapters.quic.path import Path, SocketAddress
+from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.framing import encode_frame
+from domain.connectivity.hello import DiallerHello, HelloAgreement, HelloOffer, ServerHello
+from domain.errors import ConnectionLostError, HandshakeError, PeerError
+from domain.identifiers import PeerId
+from domain.identity import DeviceKey
+from domain.limits import (
+    CHANNEL_NAME_BYTES,
+    CLOSE_REASON_BYTES_MAX,
+    HELLO_S_MAX,
+    KEEPALIVE_S,
+    MESSAGE_BYTES_MAX,
+)
+from domain.ports.network import Channel, Connection, ConnectionStatistics
+
+_logger: Final = logging.getLogger(__name__)
+
+FAREWELLS_MAX: Final = 8
+"""How often a peer that has not noticed the end is told again."""
+ALERT_NO_APPLICATION_PROTOCOL: Final = 0x178
+CRYPTO_ERRORS: Final = range(0x100, 0x200)
+APPLICATION_ERROR: Final = 0x0C
+"""What an application's code looks like when it is sent before the handshake is done (RFC 9000, 10.2.3)."""
+
+
+class ConnectionHost(Protocol):
+    """What a connection needs of its endpoint."""
+
+    @property
+    @abstractmethod
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that everything runs in."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Seconds."""
+
+    @abstractmethod
+    def send(self, datagrams: Sequence[bytes], path: Path) -> None:
+        """Send datagrams on a path."""
+
+    @abstractmethod
+    def add_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
+        """Datagrams to that connection id are for this connection."""
+
+    @abstractmethod
+    def remove_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
+        """They are no longer."""
+
+    @abstractmethod
+    def established(self, connection: "PeerConnection") -> None:
+        """The hello is done."""
+
+    @abstractmethod
+    def ended(self, connection: "PeerConnection") -> None:
+        """The connection has ended; it may still have to say so."""
+
+    @abstractmethod
+    def forget(self, connection: "PeerConnection") -> None:
+        """Nothing will come of it any more."""
+
+
+class PeerConnection(Connection):
+    """A connection, from the first datagram to the last.
+
+    Args:
+        engine: Its engine.
+        path: Where its datagrams go.
+        host: The endpoint.
+        key: Our own key.
+        offer: What we bring to the hello.
+        expected: Whom we dial; None if we are dialled.
+        hello_s_max: Handshake and hello together end after so long.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is another thing that it is made of
+        self,
+        *,
+        engine: Engine,
+        path: Path,
+        host: ConnectionHost,
+        key: DeviceKey,
+        offer: HelloOffer,
+        expected: PeerId | None,
+        hello_s_max: float = HELLO_S_MAX,
+    ) -> None:
+        self._engine = engine
+        self._path = path
+        self._host = host
+        self._key = key
+        self._offer = offer
+        self._expected = expected
+        self._multiplexer = Multiplexer(engine, self._schedule_flush)
+        self._hello: DiallerHello | ServerHello | None = None
+        self._agreement: HelloAgreement | None = None
+        self._lost: ConnectionLostError | None = None
+        self._closed: asyncio.Future[None] = host.loop.create_future()
+        self._settled: asyncio.Future[None] = host.loop.create_future()
+        self._reason = ""
+        self._is_flush_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._heard_at = host.now()
+        self._farewell: list[bytes] = []
+        self._farewells = 0
+        self._watch = host.loop.call_later(hello_s_max, self._give_up_hello)
+        self._control = QuicChannel(
+            self._multiplexer,
+            self._multiplexer.control_inbox,
+            self._multiplexer.control_outbox,
+            self._fail,
+        )
+        host.add_route(engine.host_cid, self)
+
+    # --- The port ---
+
+    @property
+    def peer(self) -> PeerId:
+        return self._agreed.peer
+
+    @property
+    def is_dialler(self) -> bool:
+        return self._expected is not None
+
+    @property
+    def instance(self) -> bytes:
+        return self._agreed.instance
+
+    @property
+    def binding(self) -> bytes:
+        return self._agreed.binding
+
+    @property
+    def remote_address(self) -> str:
+        return str(self._path.address)
+
+    @property
+    def control(self) -> Channel:
+        return self._control
+
+    def channel(self, name: bytes) -> Channel:
+        if len(name) != CHANNEL_NAME_BYTES:
+            raise ValueError(f"a channel name has {CHANNEL_NAME_BYTES} bytes, not {len(name)}")
+        multiplexer = self._multiplexer
+        return QuicChannel(
+            multiplexer, multiplexer.inbox(name), multiplexer.outbox(name), self._fail
+        )
+
+    def close_channel(self, name: bytes) -> None:
+        try:
+            self._multiplexer.close_channel(name)
+        except PeerError as error:
+            self._fail(error)
+
+    def statistics(self) -> ConnectionStatistics:
+        return ConnectionStatistics(
+            bytes_sent=self._path.bytes_sent,
+            bytes_received=self._path.bytes_received,
+            round_trip_s=self._engine.round_trip_s,
+        )
+
+    def close(self, code: int, reason: str) -> None:
+        if self._lost is not None:
+            return
+        self._transmit()
+        reason = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
+        self._engine.close(error_code=code, reason_phrase=reason)
+        self._end(ConnectionLostError(code, reason), reason)
+        self._farewell = self._transmit()
+
+    async def wait_closed(self) -> tuple[int, str, bool]:
+        await asyncio.shield(self._closed)
+        assert self._lost is not None
+        return self._lost.code, self._reason, self._lost.by_peer
+
+    # --- The endpoint ---
+
+    @property
+    def agreement(self) -> HelloAgreement | None:
+        """What the hello settled; None before."""
+        return self._agreement
+
+    @property
+    def lost(self) -> ConnectionLostError | None:
+        """How it ended; None while it lives."""
+        return self._lost
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether the peer has answered at all."""
+        return self._engine.has_heard
+
+    @property
+    def settled(self) -> asyncio.Future[None]:
+        """Done once the hello is done, or the connection has ended before."""
+        return self._settled
+
+    def dial(self) -> None:
+        """Send the first packet."""
+        self._engine.connect(VIRTUAL_ADDRESS, self._host.now())
+        self._flush()
+
+    def take(self, data: bytes, source: SocketAddress) -> None:
+        """Take a datagram; `flush` follows after the last one of a batch."""
+        if not self._path.admits(source):
+            return
+        self._path.bytes_received += len(data)
+        if self._lost is not None:
+            self._say_farewell()
+            return
+        self._heard_at = self._host.now()
+        try:
+            self._engine.receive(data, self._heard_at)
+        except Exception:
+            # aioquic checks most of what a peer can send, not all of it.
+            _logger.exception("quic.datagram.failed", extra={"remote": self.remote_address})
+            self.close(CloseCode.PROTOCOL_ERROR, "a datagram could not be processed")
+
+    def flush(self) -> None:
+        """Act on what was received and send what there is to send."""
+        self._flush()
+
+    def abandon(self) -> None:
+        """Stop all timers; the endpoint is closing."""
+        self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def repeat_farewell(self) -> None:
+        """Tell the peer once more that this connection has ended, if we ended it."""
+        if self._farewell:
+            self._host.send(self._farewell, self._path)
+
+    # --- The engine ---
+
+    def _schedule_flush(self) -> None:
+        if not self._is_flush_scheduled and self._lost is None:
+            self._is_flush_scheduled = True
+            self._host.loop.call_soon(self._flush)
+
+    def _flush(self, now: float | None = None) -> None:
+        self._is_flush_scheduled = False
+        try:
+            self._process_events()
+            self._transmit(now)
+            if self._lost is None:
+                self._multiplexer.after_flush()
+        except Exception:
+            # An error of ours or of aioquic's: without this the connection would hang, with its peer none the wiser.
+            _logger.exception("quic.flush.failed", extra={"remote": self.remote_address})
+            if self._lost is None:
+                self._end(
+                    ConnectionLostError(CloseCode.INTERNAL_ERROR, "see the log"), "see the log"
+                )
+            self._host.forget(self)
+
+    def _transmit(self, now: float | None = None) -> list[bytes]:
+        datagrams = self._engine.datagrams(self._host.now() if now is None else now)
+        if datagrams:
+            self._path.bytes_sent += sum(map(len, datagrams))
+            self._host.send(datagrams, self._path)
+        self._set_timer()
+        return datagrams
+
+    def _set_timer(self) -> None:
+        at = self._engine.timer()
+        if at is None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._engine.is_over:
+                self._host.forget(self)
+            return
+        # A timer that is too early only fires once too often; setting one anew for every packet costs more.
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._host.loop.call_later(max(0.0, at - self._host.now()), self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now, at = self._host.now(), self._engine.timer()
+        if at is not None and at <= now + TIMER_SLACK_S:
+            # A loop's timer may be early by what a float cannot tell apart, and what is due now, aioquic does later.
+            now = max(now, at) + TIMER_SLACK_S
+            self._engine.fire(now)
+            self._flush(now)
+        else:
+            self._set_timer()
+
+    def _process_events(self) -> None:
+        while (event := self._engine.next_event()) is not None:
+            if self._lost is None:
+                try:
+                    self._process(event)
+                except PeerError as error:
+                    self._fail(error)
+                except HandshakeError as error:
+                    self.close(error.code, str(error))
+            elif isinstance(event, events.ConnectionIdIssued):
+                self._host.add_route(event.connection_id, self)
+        termination = self._engine.termination()
+        if termination is not None and self._lost is None:
+            self._end(_explain(termination, has_heard=self.has_heard), termination.reason)
+
+    def _process(self, event: events.QuicEvent) -> None:
+        match event:
+            case events.StreamDataReceived():
+                self._multiplexer.receive(event.stream_id, event.data, is_end=event.end_stream)
+                if self._agreement is None:
+                    self._advance_hello()
+            case events.ProtocolNegotiated():
+                if not self.is_dialler:
+                    self._start_server_hello()
+            case events.HandshakeCompleted():
+                if self._expected is not None:
+                    self._start_dialler_hello(self._expected)
+            case events.ConnectionIdIssued():
+                self._host.add_route(event.connection_id, self)
+            case events.ConnectionIdRetired():
+                self._host.remove_route(event.connection_id, self)
+            case events.StreamReset() | events.StopSendingReceived():
+                raise PeerError(CloseCode.PROTOCOL_ERROR, "a stream was cut off")
+            case _:
+                pass
+
+    # --- The hello ---
+
+    def _start_server_hello(self) -> None:
+        # Already in the first flight, with the certificate: it holds nothing that needs to know who reads it.
+        self._hello = ServerHello(self._key.peer, self._offer)
+        self._multiplexer.write(self._multiplexer.control_outbox, encode_frame(self._hello.start()))
+
+    def _start_dialler_hello(self, expected: PeerId) -> None:
+        if self._engine.peer_key() != expected:
+            raise HandshakeError(
+                CloseCode.HANDSHAKE_FAILED, "another peer than the expected one is there"
+            )
+        self._hello = DiallerHello(self._key, expected, self._offer)
+
+    def _advance_hello(self) -> None:
+        hello, inbox = self._hello, self._multiplexer.control_inbox
+        if hello is None:
+            raise PeerError(CloseCode.PROTOCOL_ERROR, "data before the handshake was done")
+        while hello.agreement is None and (message := inbox.take()) is not None:
+            answer = hello.receive(message)
+            if answer is not None:
+                self._engine.open_windows()
+                self._multiplexer.write(self._multiplexer.control_outbox, encode_frame(answer))
+        if hello.agreement is not None:
+            self._establish(hello.agreement)
+
+    def _establish(self, agreement: HelloAgreement) -> None:
+        self._agreement = agreement
+        self._multiplexer.control_inbox.decoder.message_bytes_max = MESSAGE_BYTES_MAX
+        self._path.unlock()
+        self._watch.cancel()
+        if self.is_dialler:
+            self._watch = self._host.loop.call_later(KEEPALIVE_S, self._keep_alive)
+        self._settle()
+        self._host.established(self)
+
+    def _give_up_hello(self) -> None:
+        self.close(CloseCode.HANDSHAKE_TIMED_OUT, "the hello took too long")
+
+    def _keep_alive(self) -> None:
+        remaining_s = self._heard_at + KEEPALIVE_S - self._host.now()
+        if remaining_s <= TIMER_SLACK_S:
+            self._engine.send_ping(0)
+            self._flush()
+            remaining_s = KEEPALIVE_S
+        if self._lost is None:
+            self._watch = self._host.loop.call_later(remaining_s, self._keep_alive)
+
+    # --- The end ---
+
+    @property
+    def _agreed(self) -> HelloAgreement:
+        assert self._agreement is not None, "the hello is not done"
+        return self._agreement
+
+    def _fail(self, error: PeerError) -> None:
+        _logger.warning(
+            "quic.peer.failed", extra={"remote": self.remote_address, "code": error.code}
+        )
+        self.close(error.code, str(error))
+
+    def _end(self, lost: ConnectionLostError, reason: str) -> None:
+        self._lost = lost
+        self._reason = reason
+        self._watch.cancel()
+        self._multiplexer.end(lost)
+        self._engine.credit.close()
+        self._closed.set_result(None)
+        self._settle()
+        self._host.ended(self)
+
+    def _settle(self) -> None:
+        if not self._settled.done():
+            self._settled.set_result(None)
+
+    def _say_farewell(self) -> None:
+        if self._farewells < FAREWELLS_MAX:
+            self._farewells += 1
+            self.repeat_farewell()
+
+
+def _explain(termination: Termination, *, has_heard: bool) -> ConnectionLostError:
+    """Put QUIC's own codes into those of our registry."""
+    code, detail = termination.error_code, termination.reason
+    if termination.by_application:
+        return ConnectionLostError(code, detail, by_peer=termination.by_peer)
+    if is_idle_timeout(termination):
+        code, detail = (
+            CloseCode.TIMED_OUT,
+            "the peer was not heard any more" if has_heard else "nobody answered",
+        )
+    elif code == ALERT_NO_APPLICATION_PROTOCOL:
+        code, detail = CloseCode.WRONG_NETWORK, "the peer belongs to another network"
+    elif code in CRYPTO_ERRORS or code == APPLICATION_ERROR:
+        code, detail = CloseCode.HANDSHAKE_FAILED, f"the handshake failed: {detail or hex(code)}"
+    else:
+        code, detail = CloseCode.PROTOCOL_ERROR, f"QUIC error {code:#x}: {detail}"
+    return ConnectionLostError(code, detail, by_peer=termination.by_peer)

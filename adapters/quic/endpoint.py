@@ -1,0 +1,238 @@
+"""One UDP socket for everything: tells apart what arrives and hands it on.
+
+By the first byte (RFC 9443) what is not QUIC goes to a hook: STUN, and later path probes. QUIC goes to connections by
+its destination connection id, whatever its source. What belongs to no connection may begin one, within bounds: a
+foreign version is answered once, and from a number of unfinished handshakes on, a stranger has to prove its address
+first (Retry). The invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` handshakes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    QuicProtocolVersion,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+from aioquic.quic.retry import QuicRetryTokenHandler
+
+from adapters.quic.certificate import CONNECTION_ID_BYTES
+from adapters.quic.connection import ConnectionHost, PeerConnection
+from adapters.quic.path import Path, SocketAddress
+from adapters.quic.socket import Datagram, DatagramSocket
+from domain.limits import HALF_OPEN_MAX, HALF_OPEN_RETRY
+from domain.ports.environment import Clock, Entropy
+
+_logger: Final = logging.getLogger(__name__)
+
+QUIC_FIRST_BYTE_MIN: Final = 64
+LONG_HEADER: Final = 0x80
+VERSIONS: Final = (QuicProtocolVersion.VERSION_1,)
+
+AcceptConnection = Callable[[Path, bytes, bytes | None], PeerConnection]
+"""Makes a listener's connection: its path, the original destination connection id, the source of our Retry if any."""
+OtherReceiver = Callable[[bytes, SocketAddress], None]
+
+
+class Endpoint(ConnectionHost):
+    """Routes datagrams between one socket and its connections.
+
+    Args:
+        loop: The event loop that everything runs in.
+        clock: The time for all engines.
+        entropy: For the connection ids of Retry packets.
+        accept: Makes a connection for somebody who knocks.
+        established: Told of each connection whose hello is done.
+        receive_other: Takes what is not QUIC.
+        half_open_retry: From so many unfinished handshakes on, strangers have to prove their address.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is another door to the outside
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        entropy: Entropy,
+        accept: AcceptConnection,
+        established: Callable[[PeerConnection], None],
+        receive_other: OtherReceiver | None = None,
+        half_open_retry: int = HALF_OPEN_RETRY,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._entropy = entropy
+        self._accept = accept
+        self._on_established = established
+        self._receive_other = receive_other
+        self._half_open_retry = half_open_retry
+        self._retry = QuicRetryTokenHandler()
+        self._socket: DatagramSocket | None = None
+        self._routes: dict[bytes, PeerConnection] = {}
+        self._connections: dict[PeerConnection, set[bytes]] = {}
+        self.is_admitting = True  # until the node closes
+        self._half_open: set[PeerConnection] = set()
+
+    def attach(self, socket: DatagramSocket) -> None:
+        """Use a socket, whose receiver is `receive`."""
+        self._socket = socket
+
+    @property
+    def socket(self) -> DatagramSocket:
+        """The socket in use."""
+        assert self._socket is not None
+        return self._socket
+
+    @property
+    def half_open_count(self) -> int:
+        """How many strangers are in the middle of a handshake."""
+        return len(self._half_open)
+
+    def connections(self) -> Iterator[PeerConnection]:
+        """All connections that have not been forgotten."""
+        return iter(list(self._connections))
+
+    def close(self) -> None:
+        """Stop everything at once."""
+        for connection in self._connections:
+            connection.abandon()
+        self._connections.clear()
+        self._routes.clear()
+        self._half_open.clear()
+        if self._socket is not None:
+            self._socket.close()
+
+    # --- What arrives ---
+
+    def receive(self, batch: Sequence[Datagram]) -> None:
+        """Take a batch of datagrams; each connection that got some acts on them once."""
+        touched: dict[PeerConnection, None] = {}
+        for data, source in batch:
+            if not data:
+                continue
+            if data[0] < QUIC_FIRST_BYTE_MIN:
+                if self._receive_other is not None:
+                    self._receive_other(data, source)
+                continue
+            if data[0] & LONG_HEADER:
+                connection = self._find_by_long_header(data, source)
+            else:
+                connection = self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
+            if connection is not None:
+                connection.take(data, source)
+                touched[connection] = None
+        for connection in touched:
+            connection.flush()
+            if connection in self._half_open and not connection.has_heard:
+                self.forget(connection)  # its first packet made no sense
+
+    def _find_by_long_header(self, data: bytes, source: SocketAddress) -> PeerConnection | None:
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
+        except ValueError:
+            return None
+        connection = self._routes.get(header.destination_cid)
+        if connection is not None:
+            return connection
+        is_answer = header.packet_type == QuicPacketType.VERSION_NEGOTIATION
+        if is_answer or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+            return None  # answered, it could go to and fro between two nodes for ever
+        if header.version not in VERSIONS:
+            self._negotiate_version(header, source)
+        elif header.packet_type == QuicPacketType.INITIAL:
+            return self._admit(header, source)
+        return None
+
+    def _negotiate_version(self, header: QuicHeader, source: SocketAddress) -> None:
+        answer = encode_quic_version_negotiation(
+            source_cid=header.destination_cid,
+            destination_cid=header.source_cid,
+            supported_versions=list(VERSIONS),
+        )
+        self.socket.send([answer], source)
+
+    def _admit(self, header: QuicHeader, source: SocketAddress) -> PeerConnection | None:
+        if not self.is_admitting:
+            return None
+        if len(self._half_open) >= HALF_OPEN_MAX:
+            _logger.warning("quic.handshake.refused", extra={"half_open": len(self._half_open)})
+            return None
+        original, retried = header.destination_cid, None
+        if header.token:
+            try:
+                original = self._retry.validate_token(
+                    address=source,
+                    destination_cid=header.destination_cid,
+                    token=header.token,
+                    now=self.now(),
+                )
+            except ValueError:
+                return None
+            retried = header.destination_cid
+        elif len(self._half_open) >= self._half_open_retry:
+            self._send_retry(header, source)
+            return None
+        connection = self._accept(Path(source), original, retried)
+        self._half_open.add(connection)
+        self.add_route(header.destination_cid, connection)
+        return connection
+
+    def _send_retry(self, header: QuicHeader, source: SocketAddress) -> None:
+        source_cid = self._entropy.draw(CONNECTION_ID_BYTES)
+        token = self._retry.create_token(
+            address=source,
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=source_cid,
+            now=self.now(),
+        )
+        assert header.version is not None
+        answer = encode_quic_retry(
+            version=header.version,
+            source_cid=source_cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
+        self.socket.send([answer], source)
+
+    # --- What connections need ---
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def send(self, datagrams: Sequence[bytes], path: Path) -> None:
+        self.socket.send(datagrams, path.remote)
+
+    def add_route(self, connection_id: bytes, connection: PeerConnection) -> None:
+        self._routes[connection_id] = connection
+        self._connections.setdefault(connection, set()).add(connection_id)
+
+    def remove_route(self, connection_id: bytes, connection: PeerConnection) -> None:
+        if self._routes.get(connection_id) is connection:
+            del self._routes[connection_id]
+        self._connections.get(connection, set()).discard(connection_id)
+
+    def established(self, connection: PeerConnection) -> None:
+        self._half_open.discard(connection)
+        if not connection.is_dialler:
+            self._on_established(connection)
+
+    def ended(self, connection: PeerConnection) -> None:
+        self._half_open.discard(connection)
+
+    def forget(self, connection: PeerConnection) -> None:
+        self._half_open.discard(connection)
+        for connection_id in self._connections.pop(connection, set()):
+            if self._routes.get(connection_id) is connection:
+                del self._routes[connection_id]
+        connection.abandon()

@@ -1,0 +1,408 @@
+"""The QUIC engine: aioquic's connection, mended where it cannot be left as it is.
+
+This is the one module that touches what aioquic keeps to itself; every touch has a test in
+`tests/adapters/quic/test_engine.py` that fails when aioquic moves it. What differs from aioquic 1.7:
+
+- Receive credit follows consumption. There, it doubles with the highest offset seen, so that ten bytes at the right
+  places make a receiver allocate gigabytes.
+- The work per packet follows the streams that have something to say. There, it visits all open ones.
+- An acknowledgement waits a little for data to travel with, unless packets come thick or out of order.
+- The pacer keeps steps that an event loop can keep (`congestion`).
+- One TLS key share instead of four; the same random choices always give the same packets.
+
+It does no I/O and reads no clock. The addresses that it sees are all `VIRTUAL_ADDRESS`: a client connection dies when
+an address changes under it, and where the peer really is, is the business of `path`.
+"""
+
+# ruff: noqa: SLF001 - here, and only here
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aioquic import tls
+from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import (
+    MAX_STREAM_DATA_FRAME_CAPACITY,
+    QuicConnection,
+    QuicConnectionState,
+)
+from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream, QuicStreamSender
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from adapters.quic.congestion import Pacer
+from adapters.quic.credit import ReceiveBudget, ReceiveCredit
+from domain.limits import STREAMS_UNREAD_MAX
+
+VIRTUAL_ADDRESS: Final = ("culm", 0)
+CONTROL_STREAM: Final = 1
+"""The server's first bidirectional stream: it speaks first, in its first flight."""
+ACK_DELAY_S: Final = 0.015
+"""Shorter than the 25 ms that we announce, by what a busy loop may add."""
+ACK_PACKETS_MAX: Final = 2
+"""So many packets are acknowledged at once (RFC 9000, 13.2.2)."""
+TIMER_SLACK_S: Final = 1e-6
+"""What is due exactly now, aioquic may put off to exactly now, for ever: go past it, or set it before."""
+_AFTER_HANDSHAKE_BYTES: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Termination:
+    """How a connection ended.
+
+    Args:
+        error_code: The peer's code if `by_application`, else one of QUIC's own.
+        reason: What came with it.
+        by_application: Whether the code is of our registry.
+        by_peer: Whether the peer ended it.
+    """
+
+    error_code: int
+    reason: str
+    by_application: bool
+    by_peer: bool
+
+
+class _ActiveStreams(dict[QuicStream, None]):
+    """Stands in for aioquic's list of streams to visit: each stream once, in order of service."""
+
+    __slots__ = ()
+
+    def append(self, stream: QuicStream) -> None:
+        self[stream] = None
+
+    def extend(self, streams: Iterable[QuicStream]) -> None:
+        # They come as a set, in the order of their addresses in memory: no two runs would send the same packets.
+        for stream in sorted(streams, key=lambda each: each.stream_id or 0):
+            self.pop(stream, None)
+            self[stream] = None
+
+
+class _Streams(dict[int, QuicStream]):
+    """Stands in for aioquic's table of streams: what is looked up is about to have something to say."""
+
+    __slots__ = ("_engine", "active", "touched")
+
+    def __init__(self, engine: "Engine") -> None:
+        super().__init__()
+        self._engine = engine
+        self.active = _ActiveStreams()
+        self.touched: dict[QuicStream, None] = {}
+
+    def touch(self, stream: QuicStream) -> None:
+        self.touched[stream] = None
+        self.active[stream] = None
+
+    def rouse(self, stream: QuicStream) -> None:
+        # News of a packet may come after its stream is gone, if the same bytes were acknowledged in another.
+        if super().get(stream.stream_id or 0) is stream:
+            self.touch(stream)
+
+    def get(self, key: int, default: Any = None) -> Any:  # noqa: ANN401 - as in dict
+        stream = super().get(key, default)
+        if stream is not None:
+            self.touch(stream)
+        return stream
+
+    def __setitem__(self, key: int, stream: QuicStream) -> None:
+        super().__setitem__(key, stream)
+        self.touch(stream)
+        engine, sender, receiver = self._engine, stream.sender, stream.receiver
+        data_delivered, reset_delivered = sender.on_data_delivery, sender.on_reset_delivery
+        stop_delivered = receiver.on_stop_sending_delivery
+
+        def on_data(delivery: QuicDeliveryState, start: int, stop: int, fin: bool) -> None:  # noqa: FBT001
+            before = sender._buffer_start
+            data_delivered(delivery, start, stop, fin)
+            engine.unacknowledged -= sender._buffer_start - before
+            if delivery is not QuicDeliveryState.ACKED or stream.is_finished:
+                self.rouse(stream)
+
+        def on_reset(delivery: QuicDeliveryState) -> None:
+            reset_delivered(delivery)
+            self.rouse(stream)
+
+        def on_stop(delivery: QuicDeliveryState) -> None:
+            stop_delivered(delivery)
+            self.rouse(stream)
+
+        sender.on_data_delivery = on_data  # type: ignore[method-assign]
+        sender.on_reset_delivery = on_reset  # type: ignore[method-assign]
+        receiver.on_stop_sending_delivery = on_stop  # type: ignore[method-assign]
+
+    def values(self) -> Any:  # noqa: ANN401 - only read by the loop that writes stream limits
+        return list(self.touched)
+
+
+class Engine(QuicConnection):
+    """One QUIC connection, without I/O.
+
+    Args:
+        configuration: For a server or a client.
+        budget: What all connections of the node may have outstanding.
+        original_destination_connection_id: For a server: what the client sent its first Initial to.
+        retry_source_connection_id: For a server, after a Retry: what the Retry came from.
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: QuicConfiguration,
+        budget: ReceiveBudget,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        self.unacknowledged = 0
+        self.credit = ReceiveCredit(budget)
+        self._now = 0.0
+        self._delivered = 0
+        self._consumed: dict[int, int] = {}
+        self._streams_released = 0
+        self._streams_allowed = 0
+        self._packets_unacknowledged = 0
+        self._stream_table = _Streams(self)
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self._streams = self._stream_table
+        self._ack_delay = ACK_DELAY_S
+        self._loss._pacer = Pacer(max_datagram_size=configuration.max_datagram_size)
+        self._local_max_data.value = self._local_max_data.sent = self.credit.window
+        bidirectional, unidirectional = self._local_max_streams_bidi, self._local_max_streams_uni
+        bidirectional.value = bidirectional.sent = 1 if self._is_client else 0
+        unidirectional.value = unidirectional.sent = 0
+
+    # --- What the adapter asks ---
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether the peer has sent anything that we could read."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it sends and receives no more."""
+        return self._state is QuicConnectionState.TERMINATED
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The smoothed round trip, once measured."""
+        return self._loss._rtt_smoothed if self._loss._rtt_initialized else None
+
+    @property
+    def streams_openable(self) -> int:
+        """How many unidirectional streams the peer lets us open now; opening more would end the connection."""
+        return self._remote_max_streams_uni - self._local_next_stream_id_uni // 4
+
+    def termination(self) -> Termination | None:
+        """How it ended; None while it lives. Known as soon as the end is decided, not only after the last timer."""
+        event: ConnectionTerminated | None = self._close_event
+        if event is None:
+            return None
+        return Termination(
+            error_code=event.error_code,
+            reason=event.reason_phrase,
+            by_application=event.frame_type is None,
+            by_peer=self._state is QuicConnectionState.DRAINING,
+        )
+
+    def peer_key(self) -> bytes | None:
+        """The 32 bytes of the Ed25519 key in the peer's certificate, proven by TLS; None if there is no such key."""
+        certificate = self.tls._peer_certificate
+        key = certificate.public_key() if certificate is not None else None
+        return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
+
+    def unsent(self, stream_id: int) -> int:
+        """How many bytes of a stream were written and never sent."""
+        sender = self._sender(stream_id)
+        return sender._buffer_stop - sender.highest_offset if sender is not None else 0
+
+    # --- What the adapter does ---
+
+    def open_windows(self) -> None:
+        """The hello is done: let the peer open streams and send more."""
+        self.credit.open()
+        self._streams_allowed = STREAMS_UNREAD_MAX
+        # The TLS buffers are needed no more, but for messages of at most a few bytes; they are a fifth of the memory.
+        self._crypto_buffers = {
+            epoch: Buffer(capacity=_AFTER_HANDSHAKE_BYTES) for epoch in self._crypto_buffers
+        }
+
+    def consume(self, stream_id: int, count: int) -> bool:
+        """Note that bytes of a stream have left our buffers; whether the peer should be told soon."""
+        self.credit.consumed += count
+        stream = dict.get(self._stream_table, stream_id)
+        due = self.credit.is_due(self._local_max_data.value, self._delivered)
+        if stream is None or stream.receiver.is_finished:
+            self._consumed.pop(stream_id, None)
+            return due
+        consumed = self._consumed[stream_id] = self._consumed.get(stream_id, 0) + count
+        if consumed + self.credit.window - stream.max_stream_data_local < self.credit.window // 2:
+            return due
+        self._stream_table.touched[stream] = None
+        return True
+
+    def release_stream(self, stream_id: int) -> None:
+        """Note that one of the peer's streams was read to its end, so that it may open another."""
+        self._streams_released += 1
+        self._consumed.pop(stream_id, None)
+
+    def write(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        """Queue bytes on a stream."""
+        self.send_stream_data(stream_id, data, end)
+        self.unacknowledged += len(data)
+
+    def open_stream(self, data: bytes) -> int:
+        """Open the next unidirectional stream with its first bytes; only while `streams_openable`."""
+        stream_id = self.get_next_available_stream_id(is_unidirectional=True)
+        self.write(stream_id, data)
+        return stream_id
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take a datagram."""
+        self._now = now
+        if not self._handshake_confirmed:
+            self.receive_datagram(data, VIRTUAL_ADDRESS, now)
+            return
+        space = self._spaces[tls.Epoch.ONE_RTT]
+        due, space.ack_at = space.ack_at, None
+        largest = space.largest_received_packet
+        self.receive_datagram(data, VIRTUAL_ADDRESS, now)
+        if space.ack_at is None:
+            space.ack_at = due
+            return
+        self._packets_unacknowledged += 1
+        in_order = space.largest_received_packet == largest + 1
+        if self._packets_unacknowledged >= ACK_PACKETS_MAX or not in_order:
+            space.ack_at = now - TIMER_SLACK_S
+        elif due is not None:
+            space.ack_at = min(due, space.ack_at)
+
+    def datagrams(self, now: float) -> list[bytes]:
+        """Take what is to be sent now."""
+        self._now = now
+        if not self._network_paths:
+            return []
+        if self._handshake_confirmed and not self._close_pending:
+            space = self._spaces[tls.Epoch.ONE_RTT]
+            if space.ack_at is not None and self._has_data:
+                space.ack_at = now - TIMER_SLACK_S  # data goes out: this travels with it
+        return [data for data, _ in self.datagrams_to_send(now)]
+
+    def next_event(self) -> QuicEvent | None:
+        """Take what has happened next."""
+        event = super().next_event()
+        if isinstance(event, StreamDataReceived):
+            self._delivered += len(event.data)
+        return event
+
+    def timer(self) -> float | None:
+        """When `fire` is due."""
+        return self.get_timer() if self._network_paths else None
+
+    def fire(self, now: float) -> None:
+        """Do what is due; `now` is past it, not exactly it (`TIMER_SLACK_S`)."""
+        self.handle_timer(now)
+
+    # --- What aioquic calls ---
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        self.tls._supported_groups = [tls.Group.X25519]
+
+    @property  # type: ignore[override] # it has all that aioquic uses of a list
+    def _streams_queue(self) -> _ActiveStreams:
+        return self._stream_table.active
+
+    @_streams_queue.setter
+    def _streams_queue(self, streams: Iterable[QuicStream]) -> None:
+        table = self._stream_table
+        table.active.clear()
+        table.active.update(dict.fromkeys(_with_something_to_say(streams)))
+        table.touched.clear()
+
+    def _on_max_stream_data_delivery(self, delivery: QuicDeliveryState, stream: QuicStream) -> None:
+        super()._on_max_stream_data_delivery(delivery, stream)
+        self._stream_table.rouse(stream)
+
+    def _write_ack_frame(
+        self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float
+    ) -> None:
+        super()._write_ack_frame(builder=builder, space=space, now=now)
+        self._packets_unacknowledged = 0
+
+    def _write_stream_limits(
+        self,
+        builder: QuicPacketBuilder,
+        space: QuicPacketSpace,  # noqa: ARG002 - aioquic's signature
+        stream: QuicStream,
+    ) -> None:
+        if not stream.max_stream_data_local or stream.receiver.is_finished:
+            return
+        window = self.credit.window
+        limit = self._consumed.get(stream.stream_id or 0, 0) + window
+        if limit - stream.max_stream_data_local >= window // 2:
+            stream.max_stream_data_local = limit
+        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+            buffer = builder.start_frame(
+                QuicFrameType.MAX_STREAM_DATA,
+                capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
+                handler=self._on_max_stream_data_delivery,
+                handler_args=(stream,),
+            )
+            buffer.push_uint_var(stream.stream_id or 0)
+            buffer.push_uint_var(stream.max_stream_data_local)
+            stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        limit = self._local_max_data
+        limit.value = self.credit.next_limit(
+            limit.value,
+            delivered=self._delivered,
+            now=self._now,
+            round_trip_s=self._loss._rtt_smoothed,
+        )
+        self._local_max_streams_uni.value = self._streams_released + self._streams_allowed
+        self._local_max_streams_bidi.value = self._local_max_streams_bidi.sent
+        received, limit.used = limit.used, 0  # aioquic would double the limit otherwise
+        try:
+            super()._write_connection_limits(builder=builder, space=space)
+        finally:
+            limit.used = received
+
+    @property
+    def _has_data(self) -> bool:
+        return any(not stream.sender.buffer_is_empty for stream in self._stream_table.active)
+
+    def _sender(self, stream_id: int) -> QuicStreamSender | None:
+        stream = dict.get(self._stream_table, stream_id)
+        return stream.sender if stream is not None else None
+
+
+def _with_something_to_say(streams: Iterable[QuicStream]) -> Iterator[QuicStream]:
+    for stream in streams:
+        sender, receiver = stream.sender, stream.receiver
+        if (
+            not sender.buffer_is_empty
+            or sender.reset_pending
+            or receiver.stop_pending
+            or stream.is_finished
+        ):
+            yield stream
+
+
+def is_idle_timeout(termination: Termination) -> bool:
+    """Whether it ended because the peer was not heard; aioquic says so in words only."""
+    return (
+        not termination.by_application
+        and not termination.by_peer
+        and termination.error_code == QuicErrorCode.INTERNAL_ERROR
+        and termination.reason == "Idle timeout"
+    )

@@ -1,0 +1,39 @@
+"""Time and chance for the tests of QUIC."""
+
+import asyncio
+import os
+from typing import Any
+
+from adapters.quic.network import QuicNetwork
+from domain.identity import DeviceKey
+from domain.ports.environment import Clock, Entropy
+
+
+class LoopClock(Clock):
+    """The time of the running event loop."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def timestamp_us(self) -> int:
+        return 0
+
+
+class SystemEntropy(Entropy):
+    """What the system draws."""
+
+    def draw(self, count: int) -> bytes:
+        return os.urandom(count)
+
+
+def network(key: DeviceKey, **changes: object) -> QuicNetwork:
+    """A network on the loopback interface, with some arguments changed."""
+    arguments: dict[str, Any] = {
+        "listen": "127.0.0.1:0",
+        "network_id": "contract",
+        "clock": LoopClock(),
+        "entropy": SystemEntropy(),
+        "dial_s_max": 0.2,
+        **changes,
+    }
+    return QuicNetwork(key=key, **arguments)
