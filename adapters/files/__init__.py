@@ -1,0 +1,1 @@
+"""Plain files that follow a text of a document and are edited by any editor."""

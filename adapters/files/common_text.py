@@ -1,0 +1,60 @@
+"""The last text that a file and a document had in common, as it is kept across restarts.
+
+Merging needs it: a line that the file has and the document has not was inserted into the file, or deleted from
+the document, and only the last common text tells which. While a change is carried from one side to the other,
+both the common text before and the one after are kept, since a crash may leave either; `choose` finds out.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from domain.errors import MirrorError
+from domain.text import difference, size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonText:
+    """The last common text, and the one that is being made so, or None."""
+
+    text: str
+    following: str | None = None
+
+    def encode(self) -> str:
+        """Write it as a string that `decode` reads; nobody else needs to."""
+        texts = [self.text] if self.following is None else [self.text, self.following]
+        return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, encoded: str) -> Self:
+        """Read what `encode` wrote.
+
+        Raises:
+            MirrorError: It is something else.
+        """
+        try:
+            texts = json.loads(encoded)
+        except (ValueError, RecursionError):
+            texts = None
+        match texts:
+            case [str(text)]:
+                return cls(text=text)
+            case [str(text), str(following)]:
+                return cls(text=text, following=following)
+            case _:
+                raise MirrorError(
+                    "what is kept about the mirrored file is damaged: mirror it again with --merge"
+                )
+
+    def choose(self, sides: Sequence[str]) -> str:
+        """The text from which file and document have gone apart less; of two, the older one.
+
+        After a crash in the middle the change either has reached the other side, and the following text is
+        nearer to both, or it has not, and both are equally near: then it is carried over once more.
+        """
+        if self.following is None:
+            return self.text
+        before = sum(size(difference(self.text, side)) for side in sides)
+        after = sum(size(difference(self.following, side)) for side in sides)
+        return self.following if after < before else self.text

@@ -1,0 +1,439 @@
+"""Keeps one plain file and one text of a document equal, while both are edited.
+
+What an editor saved becomes insertions and deletions, by a difference to the last text that both sides had in
+common, so that what the document changed meanwhile stays. What others changed in the document is written to the
+file, once it is durable here, and never over a save that has not been read yet.
+
+A file counts as edited once its size, time and content have been the same for `settle_s`. A missing or empty
+file, which many editors leave for a moment, counts as a deletion of the text only after `delete_after_s`; found
+so at the start, it is filled instead, since a crash also leaves empty files.
+
+Bad input never changes the document: a file that cannot be read or decoded is reported once, and looked at
+again until it is mended. The mirror does not know where the common text is kept, nor who the other authors are.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from adapters.files.common_text import CommonText
+from adapters.files.encoding import TextFormat, decode, encode
+from adapters.files.text_file import Content, Signature, TextFile
+from domain.errors import CulmError, MirrorError, NodeClosedError
+from domain.limits import MIRROR_START_TRIES_MAX
+from domain.ports.environment import Clock
+from domain.ports.mirror import TextEdit, TextReplica
+from domain.text import size, three_way, union
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorTiming:
+    """How often the mirror looks and how long it waits, in seconds.
+
+    Args:
+        interval_s: Between two looks at the file.
+        settle_s: How long a file must be unchanged to count as edited.
+        delete_after_s: How long it must be missing or empty to count as deleted.
+        recheck_s: How often the content is read although size and time are the same (coarse file systems), and
+            how often a failed write is tried again.
+    """
+
+    interval_s: float = 0.05
+    settle_s: float = 0.1
+    delete_after_s: float = 2.0
+    recheck_s: float = 2.0
+
+
+class MirrorState(Enum):
+    """Where the mirror is."""
+
+    STARTING = "starting"
+    """The two sides have not been compared yet."""
+    EQUAL = "equal"
+    """As far as we know, file and document are the same."""
+    CHANGING = "changing"
+    """One side has changed and the other one has not followed yet."""
+    TROUBLED = "troubled"
+    """Something is wrong that somebody must mend; `problem` says what."""
+    STOPPED = "stopped"
+    """It runs no longer."""
+
+
+class MirrorChange(Enum):
+    """What an event tells."""
+
+    FILE_READ = "file-read"
+    """What an editor saved is in the document."""
+    FILE_WRITTEN = "file-written"
+    """What the document had is in the file."""
+    FAILED = "failed"
+    """Something is wrong; it is tried again until it is mended."""
+    RECOVERED = "recovered"
+    """It is mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorEvent:
+    """What the mirror did or met: the file, how many code points changed, and the error of `FAILED`."""
+
+    path: str
+    change: MirrorChange
+    code_points: int = 0
+    error: CulmError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pending:
+    """A content of the file that is not in the document yet, and since when it is there."""
+
+    content: Content | None
+    since: float
+    is_gone: bool
+
+
+NEVER: Final = float("-inf")
+_EMPTY: Final = frozenset({b"", b"\xef\xbb\xbf"})
+
+
+class FileMirror:
+    """One file and one text.
+
+    Used as `await mirror.start()`, which fails if the two cannot be brought together, then `mirror.run()` in a
+    task until that is cancelled (`run` starts, too, if nobody did).
+
+    Args:
+        path: The file; it need not exist, its directory must.
+        replica: The text.
+        clock: Whose `now` is the time.
+        base: What `save_base` was last given for this file and text, or None if they are new to each other.
+        save_base: Keeps its argument durably until it is called again; must have done so on return.
+        on_event: Is told what happens; must not wait.
+        merge: With no base, and both sides having text: insert the lines that the document lacks instead of
+            refusing. It deletes nothing on either side.
+        may_seed: With no base, a file may become the text of an empty document: right for its creator, wrong
+            for those who join, whose document may be empty only because nothing has arrived yet.
+        timing: How often to look.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but two have names, and the wiring alone calls it
+        self,
+        path: str,
+        replica: TextReplica,
+        *,
+        clock: Clock,
+        base: str | None,
+        save_base: Callable[[str], Awaitable[None]],
+        on_event: Callable[[MirrorEvent], None],
+        merge: bool = False,
+        may_seed: bool = True,
+        timing: MirrorTiming | None = None,
+    ) -> None:
+        self._file = TextFile(path)
+        self._replica = replica
+        self._clock = clock
+        self._base = base
+        self._save_base = save_base
+        self._on_event = on_event
+        self._unites = merge
+        self._may_seed = may_seed
+        self._timing = timing or MirrorTiming()
+        self._common = ""  # the last text that both sides had
+        self._is_common_saved = True
+        self._known: bytes | None = None  # what the file holds when it holds `_common`
+        self._signature: Signature | None = None
+        self._format = TextFormat()
+        self._pending: _Pending | None = None
+        self._is_rejected = False  # the pending content cannot be taken over
+        self._is_verified = False  # the file was read once more, `settle_s` after it was last moved
+        self._replica_changed = True
+        # When the content was last read, the file last written or touched, a write last refused, the text compared.
+        self._read_at = self._moved_at = self._failed_at = self._compared_at = NEVER
+        self._is_started = False
+        self._is_stopped = False
+        self.problem: CulmError | None = None
+
+    @property
+    def state(self) -> MirrorState:
+        """Where the mirror is."""
+        if self._is_stopped:
+            return MirrorState.STOPPED
+        if self.problem is not None:
+            return MirrorState.TROUBLED
+        if not self._is_started:
+            return MirrorState.STARTING
+        if self._pending is not None or self._replica_changed:
+            return MirrorState.CHANGING
+        return MirrorState.EQUAL
+
+    async def start(self) -> None:
+        """Compare the two sides and bring together what has changed since they were last equal.
+
+        On return what the file had is in the document and durable. Cancelled, it can be called again.
+
+        Raises:
+            MirrorError: The file cannot be read or decoded, or both sides have text and nothing tells how they
+                belong together (`merge` would). Neither side has been changed.
+            NotPermittedError: The file was edited and we may not write to the document.
+            CulmError: It could not be made durable.
+        """
+        if self._is_started:
+            return
+        content = await self._settled_content()
+        self._read_at = self._clock.now()
+        self._known, self._signature = _data(content), _signature(content)
+        kept = CommonText.decode(self._base) if self._base is not None else None
+        if content is not None:
+            is_verbatim = "\r\n" in (kept.text if kept else "")
+            file_text, self._format = self._decode(content, is_verbatim=is_verbatim)
+            if file_text:
+                await self._bring_together(file_text, kept)
+        self._is_started = True
+
+    async def run(self) -> None:
+        """Keep the two sides equal until cancelled, or until the document is closed.
+
+        Cancelled, each side is as it was before or after a change, never in between; what one side lacks then is
+        brought over at the next start.
+
+        Raises:
+            CulmError: What `start` raises; later troubles are events.
+        """
+        try:
+            await self.start()
+            while True:
+                await self._step()
+                try:
+                    async with asyncio.timeout(self._timing.interval_s):
+                        await self._replica.changed()
+                    self._replica_changed = True
+                except TimeoutError:
+                    pass
+                else:
+                    # Many edits in a row make one write: the file is looked at no more often than this.
+                    await asyncio.sleep(self._timing.interval_s)
+        except NodeClosedError:
+            logger.info("mirror.document_closed", extra={"path": self._file.path})
+        finally:
+            self._is_stopped = True
+            self._file.close()
+
+    # --- Start ------------------------------------------------------------------------------------
+
+    async def _settled_content(self) -> Content | None:
+        """Read the file once nobody is writing to it."""
+        content = await asyncio.to_thread(self._file.read)
+        for _ in range(MIRROR_START_TRIES_MAX):
+            await asyncio.sleep(self._timing.settle_s)
+            before, content = content, await asyncio.to_thread(self._file.read)
+            if content == before:
+                return content
+        raise MirrorError(
+            f"{self._file.path} is written to all the time: stop that, and start again"
+        )
+
+    async def _bring_together(self, file_text: str, kept: CommonText | None) -> None:
+        """Bring what the file has into the document, at the start."""
+        text = self._replica.read()
+        if kept is not None:
+            await self._merge(kept.choose((file_text, text)), file_text)
+        elif text == file_text:
+            await self._agree(file_text)
+        elif not text and self._may_seed:
+            await self._merge("", file_text)
+        elif self._unites:
+            # The file's text becomes the common one only once its lines are in the document: before, it would
+            # make them look deleted there.
+            self._edit(union(text, file_text))
+            await self._agree(file_text)
+        else:
+            raise MirrorError(
+                f"{self._file.path} has text, and so has the document, or it will have once it arrives: give "
+                "the path of a new file, or --merge to keep the lines of both"
+            )
+
+    # --- One turn ---------------------------------------------------------------------------------
+
+    async def _step(self) -> None:
+        """Look at both sides once and carry over what is ready."""
+        try:
+            if not self._is_common_saved:
+                await self._save_common()
+            await self._take_late_write()
+            await self._look_at_file()
+            if self._pending is None:
+                await self._look_at_replica()
+        except NodeClosedError:
+            raise
+        except CulmError as error:
+            self._report(error)
+        else:
+            if self.problem is not None and not self._is_rejected and self._failed_at == NEVER:
+                self.problem = None
+                self._emit(MirrorChange.RECOVERED)
+
+    async def _look_at_file(self) -> None:
+        """Bring what an editor saved into the document; without a `_pending` content the file is at rest."""
+        now = self._clock.now()
+        signature = await asyncio.to_thread(self._file.signature)
+        if not self._needs_reading(signature, now):
+            return
+        content = await asyncio.to_thread(self._file.read)
+        self._is_verified = now - self._moved_at >= self._timing.settle_s
+        self._read_at = now
+        self._is_rejected = False
+        if _data(content) != self._known:
+            await self._consider(content, now)
+            return
+        self._pending = None
+        if _signature(content) != self._signature:
+            # Touched: it may be written to once more within the same tick of the file system's clock.
+            self._signature = _signature(content)
+            self._moved_at, self._is_verified = now, False
+
+    def _needs_reading(self, signature: Signature | None, now: float) -> bool:
+        """Whether the file must be read to know that it is at rest."""
+        if now - self._read_at >= self._timing.recheck_s:
+            return True
+        if self._pending is not None:
+            return not self._is_rejected or signature != _signature(self._pending.content)
+        if signature != self._signature:
+            return True
+        return not self._is_verified and now - self._moved_at >= self._timing.settle_s
+
+    async def _consider(self, content: Content | None, now: float) -> None:
+        """Wait until a changed content, looked for at `now`, has been the same for long enough; then take it over."""
+        is_gone = content is None or content.data in _EMPTY
+        # `now` is from before the reading: what was read may have been saved only since.
+        since = self._clock.now()
+        if self._pending is not None and (
+            content == self._pending.content or (is_gone and self._pending.is_gone)
+        ):
+            since = self._pending.since
+        self._pending = _Pending(content=content, since=since, is_gone=is_gone)
+        timing = self._timing
+        if now - since < (timing.delete_after_s if is_gone and self._common else timing.settle_s):
+            return
+        text = ""
+        try:
+            if content is not None:
+                text, self._format = self._decode(content, is_verbatim="\r\n" in self._common)
+            await self._merge(self._common, text)
+        except CulmError:
+            self._is_rejected = True
+            raise
+        self._known, self._signature = _data(content), _signature(content)
+        self._pending = None
+
+    async def _look_at_replica(self) -> None:
+        """Write what the document has to the file."""
+        now = self._clock.now()
+        recheck_s = self._timing.recheck_s
+        if not self._replica_changed and now - self._compared_at < recheck_s:
+            return
+        if now - self._moved_at < self._timing.settle_s or now - self._failed_at < recheck_s:
+            return
+        self._compared_at = now
+        text = self._replica.read()
+        if text == self._common:
+            self._replica_changed = False
+            self._failed_at = NEVER
+            return
+        try:
+            await self._replica.durable()
+            await self._write(text)
+        except CulmError:
+            self._failed_at = now
+            raise
+
+    async def _write(self, text: str) -> None:
+        """Replace the content of the file by a text that is durable, unless somebody saved it just now."""
+        data, text_format = encode(text, self._format)
+        await self._save_base(CommonText(text=self._common, following=text).encode())
+        signature = await asyncio.to_thread(self._file.replace, data, self._known)
+        if signature is None:
+            return
+        changed = abs(len(text) - len(self._common))
+        self._known, self._signature, self._format = data, signature, text_format
+        self._moved_at, self._is_verified = self._clock.now(), False
+        self._failed_at = NEVER
+        self._replica_changed = self._replica.read() != text
+        self._emit(MirrorChange.FILE_WRITTEN, code_points=changed)
+        await self._agree(text)
+
+    async def _take_late_write(self) -> None:
+        """Bring in what an editor wrote into the file that we had just replaced under its hands."""
+        late = await asyncio.to_thread(self._file.take_late_write)
+        if late is None:
+            return
+        is_verbatim = "\r\n" in self._common
+        before, after = (
+            decode(data, path=self._file.path, before=self._format, is_verbatim=is_verbatim)[0]
+            for data in late
+        )
+        self._edit(three_way(before, self._replica.read(), after))
+        await self._replica.durable()
+
+    # --- Both sides -------------------------------------------------------------------------------
+
+    async def _merge(self, base: str, file_text: str) -> None:
+        """Bring into the document what the file has changed since `base`."""
+        if base != file_text:
+            await self._save_base(CommonText(text=base, following=file_text).encode())
+            self._edit(three_way(base, self._replica.read(), file_text))
+        await self._agree(file_text)
+
+    def _edit(self, edits: tuple[TextEdit, ...]) -> None:
+        """Make the edits in the document."""
+        if edits:
+            self._replica.edit(edits)
+            self._replica_changed = True
+            self._emit(MirrorChange.FILE_READ, code_points=size(edits))
+
+    async def _agree(self, text: str) -> None:
+        """From now on this is the text that both sides had."""
+        self._common, self._is_common_saved = text, False
+        self._is_started = True
+        await self._save_common()
+
+    async def _save_common(self) -> None:
+        """Keep the common text, once the document's side of it is durable."""
+        await self._replica.durable()
+        await self._save_base(CommonText(text=self._common).encode())
+        self._is_common_saved = True
+
+    def _decode(self, content: Content, *, is_verbatim: bool) -> tuple[str, TextFormat]:
+        return decode(
+            content.data, path=self._file.path, before=self._format, is_verbatim=is_verbatim
+        )
+
+    # --- Telling ----------------------------------------------------------------------------------
+
+    def _report(self, error: CulmError) -> None:
+        """Tell about a trouble, once."""
+        if self.problem is not None and str(self.problem) == str(error):
+            return
+        self.problem = error
+        logger.warning(
+            "mirror.failed", extra={"path": self._file.path, "error": type(error).__name__}
+        )
+        self._emit(MirrorChange.FAILED, error=error)
+
+    def _emit(
+        self, change: MirrorChange, *, code_points: int = 0, error: CulmError | None = None
+    ) -> None:
+        self._on_event(
+            MirrorEvent(path=self._file.path, change=change, code_points=code_points, error=error)
+        )
+
+
+def _data(content: Content | None) -> bytes | None:
+    return content.data if content is not None else None
+
+
+def _signature(content: Content | None) -> Signature | None:
+    return content.signature if content is not None else None
