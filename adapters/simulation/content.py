@@ -1,0 +1,77 @@
+"""What a simulated disk holds: the state that a database would have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from domain.errors import StorageError
+from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
+from domain.ports.storage import PeerRecord, Snapshot, StoredOperation
+
+Heights = dict[PeerId, dict[LogKey, int]]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The operations of one document, in arrival order, and where to find them."""
+
+    operations: list[StoredOperation] = field(default_factory=list)
+    places: dict[OperationId, Position] = field(default_factory=dict)
+    arrivals: dict[Position, int] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)
+
+    def append(self, operations: Sequence[StoredOperation]) -> int:
+        """Add those that are new, all or none, and give the arrival index of the last operation.
+
+        Raises:
+            StorageError: Another operation has the same place in a log; nothing was added.
+        """
+        fresh: dict[Position, StoredOperation] = {}
+        for operation in operations:
+            if operation.operation_id in self.places:
+                continue
+            position = Position(operation.log, operation.seq_num)
+            if position in self.arrivals or fresh.get(position, operation) != operation:
+                raise StorageError(
+                    f"another operation is stored as number {operation.seq_num} of a log of"
+                    f" {operation.log.author.short}"
+                )
+            fresh[position] = operation
+        for position, operation in fresh.items():
+            self.operations.append(operation)
+            self.arrivals[position] = len(self.operations)
+            self.places[operation.operation_id] = position
+        return len(self.operations)
+
+
+@dataclass(slots=True)
+class DiskContent:
+    """Everything on one disk."""
+
+    records: dict[DocumentId, bytes] = field(default_factory=dict)
+    ledgers: dict[DocumentId, Ledger] = field(default_factory=dict)
+    snapshots: dict[DocumentId, Snapshot] = field(default_factory=dict)
+    peers: dict[PeerId, PeerRecord] = field(default_factory=dict)
+    heights: dict[DocumentId, Heights] = field(default_factory=dict)
+
+    def ledger(self, document: DocumentId) -> Ledger:
+        """The operations of a document; none, not yet kept, if it is unknown."""
+        return self.ledgers.get(document) or Ledger()
+
+    def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
+        """Add operations to a document, all or none.
+
+        Raises:
+            StorageError: Another operation has the same place in a log; nothing was added.
+        """
+        ledger = self.ledger(document)
+        last = ledger.append(operations)
+        if last:
+            self.ledgers[document] = ledger
+        return last
+
+    def forget(self, document: DocumentId) -> None:
+        """Drop everything about a document."""
+        self.records.pop(document, None)
+        self.ledgers.pop(document, None)
+        self.snapshots.pop(document, None)
+        self.heights.pop(document, None)

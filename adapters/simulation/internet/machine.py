@@ -1,0 +1,64 @@
+"""Machines on the simulated internet: a node on one uses the production transport, over simulated datagrams."""
+
+import asyncio
+from typing import Final
+
+from adapters.simulation.internet.host import Host
+from adapters.simulation.internet.internet import Internet
+from adapters.simulation.network import SimulatedNetwork
+from adapters.simulation.world import SimulatedMachine
+
+NODE_PORT: Final = 4_433
+
+
+class InternetMachine(SimulatedMachine):
+    """A machine whose network is a host of the internet.
+
+    Args:
+        host: The host, which has its name.
+        seed: What chance follows, together with the name.
+        idle: The network of the faster mode, of which nothing is used here.
+    """
+
+    def __init__(self, host: Host, seed: int, idle: SimulatedNetwork) -> None:
+        super().__init__(idle, seed, host.name)
+        self.host = host
+
+    @property
+    def address(self) -> str:
+        """Where its node listens: on the first address of the host."""
+        address = self.host.addresses[0]
+        return f"[{address}]:{NODE_PORT}" if ":" in address else f"{address}:{NODE_PORT}"
+
+    def crash(self) -> None:
+        """Cut everything off at once; whatever the node still does has no effect. Cancel its tasks next."""
+        self.host.crash()
+        self.disk.crash()
+
+
+class InternetWorld:
+    """An internet with machines.
+
+    Args:
+        internet: The internet; hosts are made and attached there.
+        seed: What chance follows.
+    """
+
+    def __init__(self, internet: Internet, seed: int) -> None:
+        self.internet = internet
+        self._seed = seed
+        self._idle = SimulatedNetwork(internet.loop, seed)
+        self._machines: dict[str, InternetMachine] = {}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Whose time it uses."""
+        return self.internet.loop
+
+    def machine(self, name: str) -> InternetMachine:
+        """The machine on the host of that name, made on first use."""
+        machine = self._machines.get(name)
+        if machine is None:
+            host = self.internet.host(name)
+            machine = self._machines[name] = InternetMachine(host, self._seed, self._idle)
+        return machine

@@ -1,0 +1,104 @@
+"""Whole nodes with the production transport, on an internet with NATs, losses and outages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.simulation.internet.reproducible import reproducible_transport
+from tests.adapters.simulation.internet.datagrams import until
+from tests.adapters.simulation.internet.whole_nodes import (
+    LEFT,
+    LOSSY,
+    NAMES,
+    PUBLIC,
+    RIGHT,
+    Situation,
+    write,
+)
+
+HEAL_S_MAX = 60.0
+RECONNECT_S_MAX = 180.0
+"""A peer that went silent is given up after 90 s."""
+
+
+@pytest.fixture(autouse=True)
+async def _reproducible(seed: int) -> AsyncIterator[None]:
+    with reproducible_transport(seed, asyncio.get_running_loop().time):
+        yield
+
+
+async def test_nodes_behind_nats_converge_over_a_lossy_public_node(seed: int) -> None:
+    situation = Situation(seed, LOSSY)
+    async with situation.group(*NAMES) as group:
+        await write(group, 20, 0.05)
+        await group.converge(HEAL_S_MAX)
+        assert len(group.texts[0].split()) == 60
+
+
+async def test_they_converge_after_a_line_was_down_for_ten_seconds(seed: int) -> None:
+    situation = Situation(seed, LOSSY)
+    async with situation.group(*NAMES) as group:
+        await write(group, 5, 0.05)
+        situation.lines[LEFT].set_up(is_up=False)
+        await write(group, 50, 0.066)
+        assert len(set(group.texts)) > 1
+        situation.lines[LEFT].set_up(is_up=True)
+        await group.converge(HEAL_S_MAX)
+        assert len(group.texts[0].split()) == 165
+
+
+async def test_they_converge_after_a_partition_that_outlasts_connections(seed: int) -> None:
+    situation = Situation(seed, LOSSY)
+    async with situation.group(*NAMES) as group:
+        situation.internet.partition([RIGHT])
+        await write(group, 5, 60.0)
+        situation.internet.heal()
+        await group.converge(HEAL_S_MAX)
+        assert len(group.texts[0].split()) == 15
+
+
+async def test_they_converge_after_a_box_restarted_and_another_got_a_new_address(
+    seed: int,
+) -> None:
+    situation = Situation(seed, LOSSY)
+    async with situation.group(*NAMES) as group:
+        await write(group, 5, 0.05)
+        situation.routers[LEFT].rebind()
+        situation.routers[RIGHT].readdress("203.0.113.99")
+        await write(group, 5, 0.05)
+        await group.converge(RECONNECT_S_MAX)
+        assert len(group.texts[0].split()) == 30
+
+
+async def test_a_machine_that_crashed_gets_what_it_missed(seed: int) -> None:
+    situation = Situation(seed, LOSSY)
+    async with situation.group(PUBLIC) as group:
+        founded = group.documents[0]
+        invite = await founded.invite(uses=1, expires_s=10_000)
+
+        async def live(text: str, ending: asyncio.Event) -> None:
+            async with situation.node(LEFT) as node:
+                known = node.documents()
+                document = await (node.document(known[0].id) if known else node.join(invite))
+                document.text("body").insert(0, text)
+                await document.durable("peers:1")
+                await until(lambda: str(document.text("body")) == str(founded.text("body")))
+                lived.set()
+                await ending.wait()
+
+        lived, ending = asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(live("first ", ending))
+        async with asyncio.timeout(HEAL_S_MAX):
+            await lived.wait()
+        situation.world.machine(LEFT).crash()
+        first.cancel()
+        await asyncio.wait([first])
+        founded.text("body").insert(0, "missed ")
+        lived.clear()
+        second = asyncio.create_task(live("second ", ending))
+        async with asyncio.timeout(RECONNECT_S_MAX):
+            await lived.wait()
+        assert sorted(str(founded.text("body")).split()) == ["first", "missed", "second"]
+        ending.set()
+        await second
