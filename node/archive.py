@@ -1,0 +1,184 @@
+"""One document and the store: bringing it up, rebuilding it, adding to its log, keeping snapshots."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from domain import limits
+from domain.crdt.replica import Judged, Replica
+from domain.document import Document
+from domain.errors import SealError, StorageCorruptError, StorageError
+from domain.identifiers import OperationId
+from domain.operations.operation import Operation
+from domain.ports.storage import Snapshot
+from domain.sealing import NONCE_BYTES, open_record, seal_record
+from node.environment import Environment
+from node.recent import RecentOperations
+from node.stored import from_stored, to_stored
+
+logger = logging.getLogger(__name__)
+
+REPLAY_OPERATIONS_MAX = 1_024
+RECENT_OPERATIONS_MAX = (
+    512  # kept in memory so that live operations are not read back from the store
+)
+RECENT_BYTES_MAX = 4 * limits.MIB
+SNAPSHOT_LABEL = "snapshot"
+
+
+class DocumentArchive:
+    """What is stored of one document.
+
+    Args:
+        document: The document.
+        environment: Where it is stored.
+    """
+
+    def __init__(self, document: Document, environment: Environment) -> None:
+        self.recent = RecentOperations(count_max=RECENT_OPERATIONS_MAX, bytes_max=RECENT_BYTES_MAX)
+        self._document = document
+        self._store = environment.store
+        self._entropy = environment.entropy
+        self._storage_key = environment.storage_key
+        self._arrival_index = 0
+        self._snapshot_index = 0
+
+    async def load(self) -> list[Judged]:
+        """Bring the document up from its snapshot and what was stored since; give what became of the latter.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        await self._load_snapshot()
+        try:
+            judged = await self._replay()
+        except StorageCorruptError as error:
+            if not self._snapshot_index:
+                raise
+            self._warn_of_snapshot(error)
+            self._document.start_over()
+            self._arrival_index = self._snapshot_index = 0
+            judged = await self._replay()
+        if self._document.rebuild_reason is not None:
+            judged = await self.rebuild()
+        else:
+            self._document.open_ydoc()
+        return judged
+
+    async def _replay(self) -> list[Judged]:
+        judged = []
+        while operations := await self._read(self._arrival_index):
+            await self.place(operations)
+            judged.append(self._document.replay(operations).without_applied())
+        return judged
+
+    async def _load_snapshot(self) -> None:
+        document = self._document.document
+        snapshot = await self._store.snapshot(document)
+        if snapshot is None:
+            return
+        try:
+            self._document.restore(
+                open_record(self._storage_key, SNAPSHOT_LABEL, document, snapshot.sealed)
+            )
+        except (SealError, StorageCorruptError) as error:
+            self._warn_of_snapshot(error)
+        else:
+            self._arrival_index = self._snapshot_index = snapshot.arrival_index
+
+    def _warn_of_snapshot(self, error: Exception) -> None:
+        """Say that a snapshot is of no use: the log is the truth, and everything can be made again from it."""
+        document = self._document.document
+        logger.warning(
+            "archive.snapshot_unusable", extra={"document": document.short, "error": str(error)}
+        )
+
+    async def _read(self, after: int) -> list[Operation]:
+        """Read the next page of the log, and note how far it goes."""
+        arrivals = await self._store.read(
+            self._document.document,
+            after=after,
+            count_max=REPLAY_OPERATIONS_MAX,
+            bytes_max=limits.PARKED_BYTES_MAX,
+        )
+        if arrivals:
+            self._arrival_index = arrivals[-1].index
+        return [from_stored(arrival.operation) for arrival in arrivals]
+
+    async def rebuild(self) -> list[Judged]:
+        """Read the whole log into a new replica; again while the engine fails on yet another operation.
+
+        Returns:
+            What became of the operations of the log.
+
+        Raises:
+            StorageError: The log cannot be read.
+        """
+        document = self._document
+        logger.warning(
+            "archive.rebuild",
+            extra={"document": document.document.short, "reason": document.rebuild_reason},
+        )
+        replica = document.start_rebuild()
+        while (judged := await self._feed(replica)) is None:
+            document.replica = replica
+            replica = document.start_rebuild()
+        document.finish_rebuild(replica)
+        return judged
+
+    async def _feed(self, replica: Replica) -> list[Judged] | None:
+        """Feed the log to a replica; None where the engine failed on an operation, which is in quarantine now."""
+        self._arrival_index = 0
+        everything = []
+        while operations := await self._read(self._arrival_index):
+            judged = self._document.feed(replica, operations)
+            if judged is None:
+                return None
+            everything.append(judged.without_applied())
+        return everything
+
+    async def place(self, operations: Iterable[Operation]) -> None:
+        """Look up where the things are that operations build on, as far as memory has forgotten it."""
+        ledger = self._document.ledger
+        unplaced = {previous for operation in operations for previous in ledger.unplaced(operation)}
+        if unplaced:
+            positions = await self._store.positions(self._document.document, unplaced)
+            for operation_id, position in positions.items():
+                ledger.place(operation_id, position)
+
+    async def stored(self, operation_ids: set[OperationId]) -> set[OperationId]:
+        """Tell which operations are stored."""
+        return (
+            set(await self._store.positions(self._document.document, operation_ids))
+            if operation_ids
+            else set()
+        )
+
+    async def append(self, operations: Sequence[Operation]) -> None:
+        """Add operations to the log, all or none; durable on return.
+
+        Raises:
+            StorageError: Nothing was stored.
+        """
+        stored = [to_stored(operation) for operation in operations]
+        self._arrival_index = await self._store.append(self._document.document, stored)
+        self.recent.extend(operations)
+
+    async def keep_snapshot(self, *, at_least: int = limits.SNAPSHOT_OPERATIONS_MAX) -> None:
+        """Keep a snapshot, where at least so many operations came since the last one; failing to is no harm."""
+        if self._arrival_index - self._snapshot_index < at_least:
+            return
+        data = self._document.snapshot()
+        if data is None:
+            return
+        document, arrival_index = self._document.document, self._arrival_index
+        nonce = self._entropy.draw(NONCE_BYTES)
+        sealed = seal_record(self._storage_key, SNAPSHOT_LABEL, document, data, nonce=nonce)
+        self._snapshot_index = arrival_index
+        try:
+            await self._store.save_snapshot(
+                document, Snapshot(arrival_index=arrival_index, sealed=sealed)
+            )
+        except StorageError as error:
+            logger.warning(
+                "archive.snapshot_failed", extra={"document": document.short, "error": str(error)}
+            )

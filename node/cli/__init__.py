@@ -1,0 +1,15 @@
+"""The command line: what a person types becomes a command to a node, and its answers what a person reads.
+
+The commands themselves are in `node.commands`. Nothing here loads an engine before it is needed, so that `--help` is
+quick.
+"""
+
+from node.cli.check import check_packages
+
+
+def main() -> None:
+    """Run the command `culm` and leave the process with its exit code."""
+    check_packages()
+    from node.cli.application import application  # noqa: PLC0415 - only once the packages are ours
+
+    application(prog_name="culm")

@@ -1,0 +1,129 @@
+"""What every command takes, and how a function becomes a command that takes it."""
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from node.cli.failure import failures_reported
+from node.cli.logs import start_logging
+from node.configuration import LOG_FORMATS, LOG_LEVELS, Configuration, read_configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One command, as it was typed.
+
+    Args:
+        configuration: All settings.
+        wants_json: Whether the answer is to be JSON.
+        is_debug: Whether tracebacks are wanted.
+    """
+
+    configuration: Configuration
+    wants_json: bool
+    is_debug: bool
+
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False),
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        "--listen", metavar="HOST:PORT", help="Where peers reach this node.", show_default=False
+    ),
+]
+NetworkId = Annotated[
+    str | None,
+    typer.Option(
+        "--network-id",
+        metavar="NAME",
+        help="Only nodes with the same one meet.",
+        show_default=False,
+    ),
+]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv for everything.")
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option("--log-level", metavar="|".join(LOG_LEVELS), help="What to log on stderr."),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option("--log-format", metavar="|".join(LOG_FORMATS), help="How to log."),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Answer with one line of JSON, the last on stdout.")
+]
+
+COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
+    ("data", Data, None),
+    ("listen", Listen, None),
+    ("network_id", NetworkId, None),
+    ("verbose", Verbose, 0),
+    ("log_level", LogLevel, None),
+    ("log_format", LogFormat, None),
+    ("debug", Debug, False),
+    ("json", Json, False),
+)
+
+
+def command(
+    application: typer.Typer, name: str, example: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function that takes an `Invocation` and its own parameters.
+
+    Args:
+        application: Gets the command.
+        name: Of the command.
+        example: Shown by `--help`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+
+        def call(**given: Any) -> None:  # noqa: ANN401 - typer checks them by the signature
+            common = {each: given.pop(each) for each, _, _ in COMMON}
+            with failures_reported(wants_json=common["json"], is_debug=common["debug"]):
+                function(_invocation(common), **given)
+
+        common = [
+            inspect.Parameter(
+                each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+            )
+            for each, kind, default in COMMON
+        ]
+        keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+        call.__signature__ = inspect.Signature([*keyword, *common])  # type: ignore[attr-defined]
+        call.__annotations__ = {each.name: each.annotation for each in (*own, *common)}
+        text = inspect.getdoc(function) or ""
+        application.command(name, help=f"{text}\n\n\b\nExample:\n  {example}")(call)
+        return function
+
+    return decorate
+
+
+def _invocation(common: dict[str, Any]) -> Invocation:
+    level = common["log_level"]
+    if level is None and common["verbose"]:
+        level = "info" if common["verbose"] == 1 else "debug"
+    flags = {
+        "data": str(common["data"]) if common["data"] is not None else None,
+        "listen": common["listen"],
+        "network_id": common["network_id"],
+        "log_level": level,
+        "log_format": common["log_format"],
+    }
+    configuration = read_configuration(flags, os.environ)
+    start_logging(configuration.log_level.value or "", configuration.log_format.value or "")
+    return Invocation(
+        configuration=configuration, wants_json=common["json"], is_debug=common["debug"]
+    )

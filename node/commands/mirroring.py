@@ -1,0 +1,289 @@
+"""Commands that join documents and keep plain files equal to them: join, share."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from domain.errors import (
+    CulmError,
+    DialError,
+    MirrorError,
+    NodeClosedError,
+    UnknownDocumentError,
+)
+from domain.invite import Invite
+from domain.limits import EVENT_QUEUE_MAX
+from domain.operations.control import Role
+from node.commands.arguments import Arguments
+from node.commands.context import Answer, CommandContext, describe_document
+from node.commands.document import INVITE_EXPIRES_S
+from node.document import Document
+from node.mirror import DocumentText
+from node.shares import Share
+from node.wiring.drivers import file_mirror
+
+PROGRESS_S: Final = 0.25
+SYNC_S_MAX: Final = 30.0
+
+
+# -- Joining --
+
+
+async def join(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
+    """Join a document and wait for its content; with a file, mirror it there until cancelled."""
+    text = arguments.text("invite")
+    quiet_s_max = arguments.number("timeout_s", SYNC_S_MAX)
+    given = arguments.optional_text("path")
+    merge = arguments.flag("merge")
+    share = _check_target(context, Invite.decode(text), given, merge=merge) if given else None
+    document = await context.node.join(text)
+    yield {"event": "joined"} | describe_document(document)
+    if share is None or share.base is None:
+        async with aclosing(_sync(context, document, quiet_s_max)) as steps:
+            async for step in steps:
+                yield step
+    if given is None or share is None:
+        yield describe_document(document) | {"synced": True}
+        return
+    context.shares.save(share)
+    work = Mirroring(context=context, share=share, path=Path(given), document=document, merge=merge)
+    async with aclosing(work.run({})) as answers:
+        async for answer in answers:
+            yield answer
+
+
+def _check_target(context: CommandContext, invite: Invite, given: str, *, merge: bool) -> Share:
+    """Look at the file before the invite is used: it must not hold something else."""
+    path = Path(given)
+    share = context.shares.find(_real(path))
+    if share is not None and share.document == invite.document:
+        return share
+    if share is not None and any(each.id == share.document for each in context.node.documents()):
+        raise MirrorError(f"{path} follows another document: give the path of another file")
+    _check_folder(path)
+    if not merge and path.exists() and path.stat().st_size:
+        raise MirrorError(
+            f"{path} has text already: give the path of a new file, or --merge to keep the lines of both"
+        )
+    return Share(path=_real(path), document=invite.document, may_seed=False)
+
+
+async def _sync(
+    context: CommandContext, document: Document, quiet_s_max: float
+) -> AsyncGenerator[Answer, None]:
+    """Wait until the content is here, as long as something arrives."""
+    runtime = context.node.runtime
+    owner = next(each for each in context.node.owners() if each.document.document == document.id)
+    task = runtime.spawn(document.synced(), f"sync {document.id.short}")
+    received, quiet_s = -1, 0.0
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=PROGRESS_S)
+            before, received = received, sum(each.count for each in owner.document.heights.values())
+            quiet_s = 0.0 if received != before else quiet_s + PROGRESS_S
+            if quiet_s > quiet_s_max and not task.done():
+                raise DialError(
+                    "this device is a member now, but nobody sends the content: it will come once another"
+                    " member can be reached, while `culm run` runs"
+                )
+            if received != before and not task.done():
+                announced = sum(each.announced for each in context.node.exchanges(owner))
+                yield {"event": "syncing", "received": received, "announced": announced}
+    finally:
+        task.cancel()
+
+
+# -- Sharing --
+
+
+async def share(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
+    """Found a document from a file, or go on with the one that it follows, and mirror it until cancelled."""
+    path = Path(arguments.text("path"))
+    known = context.shares.find(_real(path))
+    document = await _resume(context, known)
+    if document is None:
+        _check_source(path)
+        document = await context.node.create(arguments.optional_text("name") or path.name)
+        known = Share(path=_real(path), document=document.id, may_seed=True)
+        context.shares.save(known)
+        first: dict[str, object] = {"is_new": True}
+    else:
+        first = {"is_new": False}
+    assert known is not None
+    work = Mirroring(
+        context=context, share=known, path=path, document=document, merge=arguments.flag("merge")
+    )
+    uses = arguments.whole_number("uses", 1)
+    expires_s = arguments.number("expires_s", INVITE_EXPIRES_S)
+    has_begun = False
+    try:
+        async with aclosing(work.run(first, invite=(uses, expires_s))) as answers:
+            async for answer in answers:
+                has_begun = True
+                yield answer
+    except CulmError:
+        if first["is_new"] and not has_begun:  # a file that cannot be read leaves no document
+            await context.node.forget(document.id)
+            context.shares.forget(document.id)
+        raise
+
+
+async def _resume(context: CommandContext, known: Share | None) -> Document | None:
+    if known is None:
+        return None
+    try:
+        return await context.node.document(known.document)
+    except UnknownDocumentError:
+        return None
+
+
+def _check_source(path: Path) -> None:
+    if not path.is_file():
+        what = "is not a plain file" if path.exists() else "does not exist"
+        raise MirrorError(f"{path} {what}: create the file that you want to share first")
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise MirrorError(f"there is no folder {path.parent}: make it first")
+    if path.is_dir():
+        raise MirrorError(f"{path} is a folder: give the path of a file")
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+# -- Mirroring --
+
+
+class Mailbox:
+    """What the mirror tells, until the caller takes it; the oldest is dropped where there is too much."""
+
+    def __init__(self) -> None:
+        self._answers: deque[Answer] = deque(maxlen=EVENT_QUEUE_MAX)
+        self._has_changed = asyncio.Event()
+        self.is_over = False
+        self.failure: CulmError | None = None
+
+    def put(self, answer: Answer) -> None:
+        """Add an answer."""
+        self._answers.append(answer)
+        self._has_changed.set()
+
+    def close(self, failure: CulmError | None = None) -> None:
+        """Let the caller know that nothing more comes."""
+        self.is_over, self.failure = True, failure
+        self._has_changed.set()
+
+    async def take(self) -> Answer | None:
+        """Wait for the next answer; None at the end."""
+        while not self._answers:
+            if self.is_over:
+                return None
+            self._has_changed.clear()
+            await self._has_changed.wait()
+        return self._answers.popleft()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirroring:
+    """One file that follows one document.
+
+    Args:
+        context: Where.
+        share: What is remembered about it.
+        path: The file, as the caller named it.
+        document: The document.
+        merge: Whether the lines of both are kept where nothing tells how they belong together.
+    """
+
+    context: CommandContext
+    share: Share
+    path: Path
+    document: Document
+    merge: bool
+
+    async def run(
+        self, first: dict[str, object], invite: tuple[int, float] | None = None
+    ) -> AsyncGenerator[Answer, None]:
+        """Mirror until cancelled; the first answer comes once file and document are brought together.
+
+        Raises:
+            MirrorError: The two cannot be brought together, or the file is mirrored already.
+            NodeClosedError: The document was forgotten, or the node stops.
+        """
+        mirrored = self.context.mirrored
+        if self.share.path in mirrored:
+            raise MirrorError(f"{self.path} is being mirrored already")
+        mirrored.add(self.share.path)
+        replica = DocumentText(self.document)
+        try:
+            async with aclosing(self._follow(replica, first, invite)) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            replica.close()
+            mirrored.discard(self.share.path)
+
+    async def _follow(
+        self, replica: DocumentText, first: dict[str, object], invite: tuple[int, float] | None
+    ) -> AsyncGenerator[Answer, None]:
+        mailbox = Mailbox()
+        mirror = file_mirror(
+            self.path,
+            replica,
+            base=self.share.base,
+            save_base=self._save_base,
+            on_event=lambda event: mailbox.put(_describe(event)),
+            merge=self.merge,
+            may_seed=self.share.may_seed,
+        )
+        await mirror.start()
+        text = None
+        if invite is not None and self.document.role == Role.MANAGE:
+            text = await self.document.invite(uses=invite[0], expires_s=invite[1])
+        task = self.context.node.runtime.spawn(
+            _run(mirror, mailbox), f"mirror {self.document.id.short}"
+        )
+        try:
+            yield (
+                {"event": "mirroring", **describe_document(self.document), "path": str(self.path)}
+                | {"invite": text}
+                | first
+            )
+            while (answer := await mailbox.take()) is not None:
+                yield answer
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        raise mailbox.failure or NodeClosedError(
+            f"{self.path} is no longer mirrored: the document was closed"
+        )
+
+    async def _save_base(self, base: str) -> None:
+        await asyncio.to_thread(self.context.shares.save, replace(self.share, base=base))
+
+
+async def _run(mirror: Any, mailbox: Mailbox) -> None:  # noqa: ANN401 - wiring alone knows its type
+    failure: CulmError | None = None
+    try:
+        await mirror.run()
+    except CulmError as error:
+        failure = error
+    finally:
+        mailbox.close(failure)
+
+
+def _describe(event: Any) -> Answer:  # noqa: ANN401 - as above
+    return {
+        "event": event.change.value,
+        "path": event.path,
+        "code_points": event.code_points,
+        "error": str(event.error) if event.error is not None else None,
+    }

@@ -1,0 +1,162 @@
+"""All documents of a node: the records on disk, and the owners that are open."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from domain import limits
+from domain.document import Document, found
+from domain.errors import (
+    CulmError,
+    EngineError,
+    SealError,
+    StorageCorruptError,
+    StorageError,
+    UnknownDocumentError,
+    UnsavedEditsError,
+    UsageError,
+)
+from domain.events import Event
+from domain.identifiers import DocumentId
+from domain.record import DocumentRecord
+from domain.sealing import NONCE_BYTES, open_record, seal_record
+from node.environment import Environment
+from node.owner import DocumentOwner
+from node.runtime import Runtime
+from node.stored import to_stored
+
+logger = logging.getLogger(__name__)
+
+RECORD_LABEL: Final = "document"
+CLOSE_S_MAX: Final = 4.0  # a node that is told to stop has 5 s
+
+
+class Documents:
+    """Opens, founds, forgets and closes documents.
+
+    Args:
+        environment: Where they are kept, and what else is outside.
+        runtime: Starts the tasks of their owners.
+        publish: Takes events.
+    """
+
+    def __init__(
+        self, environment: Environment, runtime: Runtime, publish: Callable[[Event], None]
+    ) -> None:
+        self._environment = environment
+        self._runtime = runtime
+        self._publish = publish
+        self._owners: dict[DocumentId, DocumentOwner] = {}
+        self._tasks: dict[DocumentId, asyncio.Task[None]] = {}
+        self.damaged: dict[DocumentId, CulmError] = {}
+        """Documents that are on disk and cannot be opened, each with the reason."""
+
+    def __iter__(self) -> Iterator[DocumentOwner]:
+        """Go through the documents that are open."""
+        return iter(tuple(self._owners.values()))
+
+    def find(self, document: DocumentId) -> DocumentOwner | None:
+        """Find a document; None where this node does not have it."""
+        return self._owners.get(document)
+
+    def get(self, document: DocumentId | str) -> DocumentOwner:
+        """Find a document by its id, also as 64 hex digits.
+
+        Raises:
+            UnknownDocumentError: This node does not have it.
+            IdentifierError: That is no id.
+        """
+        wanted = DocumentId.from_hex(document) if isinstance(document, str) else document
+        owner = self._owners.get(wanted)
+        if wanted in self.damaged:
+            raise StorageCorruptError(
+                f"document {wanted.short} cannot be opened: {self.damaged[wanted]}"
+            )
+        if owner is None:
+            raise UnknownDocumentError(
+                f"this node has no document {wanted.short}; `culm documents` lists those it has"
+            )
+        return owner
+
+    async def load(self) -> None:
+        """Open all documents on disk.
+
+        Those of which there is nothing but the record are forgotten: founding or joining them was interrupted. One
+        that cannot be opened keeps no other from it.
+        """
+        for document_id, sealed in (await self._environment.store.documents()).items():
+            try:
+                await self._load_one(document_id, sealed)
+            except (StorageCorruptError, SealError, EngineError) as error:
+                logger.exception("documents.damaged", extra={"document": document_id.short})
+                self.damaged[document_id] = error
+
+    async def _load_one(self, document_id: DocumentId, sealed: bytes) -> None:
+        plain = open_record(self._environment.storage_key, RECORD_LABEL, document_id, sealed)
+        owner = await self.open(
+            Document(self._environment.key, document_id, DocumentRecord.decode(plain))
+        )
+        if not owner.document.heights:
+            with suppress(
+                StorageError
+            ):  # a full disk: it is no document, and forgotten at another start
+                await self.forget(owner)
+
+    async def open(self, document: Document) -> DocumentOwner:
+        """Bring a document up from the store, and start its owner."""
+        owner = DocumentOwner(document, self._environment, self._publish)
+        await owner.load()
+        self._owners[document.document] = owner
+        self._tasks[document.document] = self._runtime.spawn(
+            owner.run(), f"document {document.document.short}"
+        )
+        return owner
+
+    async def create(self, name: str) -> DocumentOwner:
+        """Found a document; durable on return.
+
+        Raises:
+            UsageError: The name is empty or too long.
+        """
+        if not name or len(name.encode()) > limits.DOCUMENT_NAME_BYTES_MAX:
+            raise UsageError(f"a document's name has 1 to {limits.DOCUMENT_NAME_BYTES_MAX} bytes")
+        environment = self._environment
+        now_us = environment.clock.timestamp_us()
+        document, genesis = found(environment.key, name, now_us=now_us, entropy=environment.entropy)
+        await self.save_record(document)
+        await environment.store.append(document.document, [to_stored(genesis)])
+        document.release()
+        return await self.open(Document(environment.key, document.document, document.record))
+
+    async def save_record(self, document: Document) -> None:
+        """Keep what there is of a document besides its operations; durable on return."""
+        environment = self._environment
+        nonce = environment.entropy.draw(NONCE_BYTES)
+        plain = document.record.encode()
+        sealed = seal_record(
+            environment.storage_key, RECORD_LABEL, document.document, plain, nonce=nonce
+        )
+        await environment.store.save_document(document.document, sealed)
+
+    async def forget(self, owner: DocumentOwner) -> None:
+        """Close a document and delete everything about it; durable on return."""
+        document = owner.document.document
+        with suppress(UnsavedEditsError):  # what cannot be written is about to be deleted
+            await owner.close()
+        del self._owners[document]
+        self._tasks.pop(document).cancel()
+        await self._environment.store.forget(document)
+
+    async def close(self) -> list[str]:
+        """Bring all documents to disk; list what could not be, for a person."""
+        unsaved: list[str] = []
+        for owner in self:
+            try:
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await owner.close()
+            except (UnsavedEditsError, TimeoutError) as error:
+                name = owner.document.record.name
+                unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")
+        return unsaved

@@ -1,0 +1,38 @@
+"""Everything outside that a node needs, behind ports: `node.wiring` makes it, and a simulation makes another."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+from domain.identity import DeviceKey
+from domain.ports.environment import Clock, Entropy
+from domain.ports.network import NetworkInterface
+from domain.ports.storage import OperationQueue, OperationStore
+
+Worker = Callable[[], Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a node runs on.
+
+    Args:
+        key: Our device key.
+        storage_key: 32 secret bytes that seal records at rest.
+        network: Reaches peers; listening already, closed by the node.
+        store: Keeps operations.
+        queue: Keeps what peers have acknowledged.
+        clock: Tells the time.
+        entropy: Draws randomness.
+        workers: Coroutines that the node has to run until `close_store`.
+        close_store: Brings to disk what is on its way, and lets the workers end.
+    """
+
+    key: DeviceKey
+    storage_key: bytes
+    network: NetworkInterface
+    store: OperationStore
+    queue: OperationQueue
+    clock: Clock
+    entropy: Entropy
+    workers: Sequence[Worker]
+    close_store: Callable[[], Awaitable[None]]

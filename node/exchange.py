@@ -1,0 +1,309 @@
+"""One peer and one document on one connection: what the session says is sent, what it hears is passed on.
+
+Two tasks: one reads the channel, one writes it. The writer keeps nothing to be sent: it asks the session what the peer
+lacks and takes that from memory, if it is recent, or from the store; so a slow peer costs no memory, and falls back to
+being brought up to date.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from domain import limits
+from domain.connectivity.close_codes import CloseCode
+from domain.errors import ConnectionLostError, PeerError
+from domain.events import DocumentSynced, SecurityEvent
+from domain.identifiers import LogKey, OperationId, PeerId
+from domain.operations.operation import Operation
+from domain.ports.network import Channel
+from domain.sync.message import Join, JoinRefused
+from domain.sync.session import (
+    ExchangeDone,
+    ForkSuspected,
+    HeightsChanged,
+    JoinAsked,
+    JoiningRefused,
+    OperationArrived,
+    OperationsAnnounced,
+    Output,
+    SendingPaused,
+    StrangerIgnored,
+    SyncSession,
+)
+from node.bell import Bell
+from node.inbox import Incoming
+from node.owner import DocumentOwner
+from node.services import Services
+from node.stored import from_stored
+
+logger = logging.getLogger(__name__)
+
+PAGE_OPERATIONS_MAX = 256
+PAGE_BYTES_MAX = limits.MIB
+BACKLOG_MESSAGES_MAX = (
+    1_024  # answers that a peer may leave untaken; waiting for it could make both sides wait
+)
+FORWARD_S = 0.050  # others' operations wait so long for the peer to get them from their author
+FORWARD_JITTER_S = 0.025
+ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
+
+
+class Exchange:
+    """Keeps one peer up to date about one document.
+
+    Args:
+        peer: The peer.
+        owner: The owner of the document.
+        channel: The document's channel on the connection.
+        services: The rest of the node.
+    """
+
+    def __init__(
+        self, peer: PeerId, owner: DocumentOwner, channel: Channel, services: Services
+    ) -> None:
+        self.peer = peer
+        self.owner = owner
+        self.announced = 0
+        self.received = 0
+        self._channel = channel
+        self._admission = services.admission
+        self._clock = services.environment.clock
+        self._entropy = services.environment.entropy
+        self._publish = services.publish
+        self._session = SyncSession(owner.document.document, lambda: owner.document.heights)
+        self._bell = Bell()
+        self._ignored = 0
+        self._held: dict[LogKey, float] = {}
+        self._acks: dict[LogKey, int] = {}
+        self._acks_due: float | None = None
+        self._given: dict[LogKey, int] = {}
+        self.done_exchange = 0
+        self.refusal: str | None = None
+        self.is_over = False
+
+    # -- What others ask of it --
+
+    def open(self) -> int:
+        """Compare heights with the peer; `done_exchange` reaches the number given once we have all that it had."""
+        number = self._session.open()
+        self._bell.ring()
+        return number
+
+    async def assume_equal(self, *, is_new: bool) -> None:
+        """Take it that the peer has what we have, as its digest says; its acknowledgement may have been lost."""
+        if is_new:
+            self._session.assume_equal()
+        counts = {log: height.count for log, height in self.owner.document.heights.items()}
+        await self.owner.take_acknowledgement(self.peer, counts, is_complete=True)
+
+    def ask_to_join(self, join: Join) -> None:
+        """Ask the peer to make us a member, and for what it has."""
+        self._session.say(join)
+        self.open()
+
+    # -- What the owner tells --
+
+    def take_commit(
+        self, operations: Sequence[Operation], sources: Mapping[OperationId, PeerId]
+    ) -> None:
+        """Hear of operations that are now on disk: send them on and acknowledge them, at once or a little later."""
+        now = self._clock.now()
+        acks_due = now + ACKNOWLEDGE_S
+        for operation in operations:
+            if operation.author == self.owner.document.key.peer:
+                continue
+            log, source = operation.log, sources.get(operation.operation_id)
+            self._acks[log] = operation.header.seq_num + 1
+            if source == self.peer:
+                acks_due = now
+                self._given[log] = operation.header.seq_num + 1
+            elif operation.author != self.peer:
+                self._held.setdefault(log, now + FORWARD_S + self._draw_jitter_s())
+        if self._acks:
+            self._acks_due = acks_due if self._acks_due is None else min(self._acks_due, acks_due)
+        self._bell.ring()
+
+    def _draw_jitter_s(self) -> float:
+        return FORWARD_JITTER_S * self._entropy.draw(1)[0] / 255
+
+    # -- Writing --
+
+    async def write(self) -> None:
+        """Send what is to be said and what the peer lacks, until cancelled or the connection ends."""
+        try:
+            while True:
+                await self._flush()
+                if self._may_serve() and await self._serve():
+                    continue
+                await self._wait_for_more()
+        except ConnectionLostError:
+            return
+
+    async def _wait_for_more(self) -> None:
+        now, loop = self._clock.now(), asyncio.get_running_loop()
+        held = self._held.values() if self._may_serve() else ()
+        dues = [due for due in (*held, self._acks_due) if due is not None]
+        if dues:
+            self._bell.ring_at(loop.time() + max(0.0, min(dues) - now))
+        await self._bell.wait()
+
+    async def _flush(self) -> None:
+        now = self._clock.now()
+        if self._given:
+            # Who sends an operation holds it, and everything before it in its log: that is a receipt as well.
+            given, self._given = self._given, {}
+            await self.owner.take_acknowledgement(self.peer, given, is_complete=False)
+        if self._acks_due is not None and self._acks_due <= now:
+            if self._is_member():
+                self._session.acknowledge(self._acks)
+            self._acks, self._acks_due = {}, None
+        for message in self._session.take_messages():
+            await self._channel.send(message)
+
+    def _is_member(self) -> bool:
+        return self.owner.document.ledger.membership.role(self.peer) is not None
+
+    def _may_serve(self) -> bool:
+        """Operations go to present members alone."""
+        return self._session.may_send and self._is_member()
+
+    async def _serve(self) -> bool:
+        """Send some of what the peer lacks, or say that this was all; False when there was nothing to do."""
+        now = self._clock.now()
+        self._held = {log: due for log, due in self._held.items() if due > now}
+        needed = self._session.needed()
+        self._held = {log: due for log, due in self._held.items() if log in needed}
+        wanted = {log: count for log, count in needed.items() if log not in self._held}
+        if not wanted:
+            if self._session.owes_done and not needed:
+                self._session.finish()
+                return True
+            return False
+        heights = self.owner.document.heights
+        if self._session.owes_done:
+            self._session.announce(sum(heights[log].count - count for log, count in wanted.items()))
+            self._held.clear()
+        recent = self.owner.archive.recent.since(wanted)
+        if recent is not None:
+            await self._send(recent)
+        else:
+            await self._send_from_store()
+        return True
+
+    async def _send(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            self._session.send(operation)
+            await self._flush()
+
+    async def _send_from_store(self) -> None:
+        """Send everything that the peer lacks, in arrival order, page by page; what comes meanwhile included."""
+        after = 0
+        while True:
+            have = self._session.known()
+            have |= {
+                log: self.owner.document.heights[log].count
+                for log in self._held
+                if log in self.owner.document.heights
+            }
+            arrivals = await self.owner.store.read_missing(
+                self.owner.document.document,
+                have,
+                after=after,
+                count_max=PAGE_OPERATIONS_MAX,
+                bytes_max=PAGE_BYTES_MAX,
+            )
+            if not arrivals:
+                return
+            await self._send([from_stored(arrival.operation) for arrival in arrivals])
+            after = arrivals[-1].index
+
+    # -- Reading --
+
+    async def read(self) -> None:
+        """Take what the peer sends, until cancelled or the connection ends.
+
+        Raises:
+            PeerError: The peer broke the protocol.
+        """
+        try:
+            while True:
+                data = await self._channel.receive()
+                self._session.is_stranger = self._is_stranger()
+                for output in self._session.receive(data):
+                    await self._take(output)
+                self._bell.ring()
+                if self._session.backlog > BACKLOG_MESSAGES_MAX:
+                    raise PeerError(
+                        CloseCode.RESOURCES, "the peer takes no answers to what it sends"
+                    )
+        except ConnectionLostError:
+            return
+        finally:
+            await self.end()
+
+    async def _take(self, output: Output) -> None:
+        match output:
+            case OperationArrived(operation):
+                self.received += 1
+                await self.owner.deliver(Incoming(operation, self.peer, self._reject))
+            case HeightsChanged(counts, is_complete):
+                await self.owner.take_acknowledgement(self.peer, counts, is_complete=is_complete)
+            case OperationsAnnounced(operations):
+                self.announced += operations
+            case ExchangeDone(exchange):
+                await self.owner.drained()
+                self.done_exchange = max(self.done_exchange, exchange)
+                self._publish(DocumentSynced(document=self.owner.document.document, peer=self.peer))
+                await self.owner.tell_changed()
+            case JoinAsked(join):
+                await self._take_join(join)
+            case JoiningRefused(reason):
+                self.refusal = reason
+                await self.owner.tell_changed()
+            case StrangerIgnored() | ForkSuspected() | SendingPaused():
+                self._take_trouble(output)
+
+    def _take_trouble(self, output: StrangerIgnored | ForkSuspected | SendingPaused) -> None:
+        match output:
+            case StrangerIgnored():
+                self._ignored += 1
+                if self._ignored > limits.STRANGER_OPERATIONS_MAX:
+                    raise PeerError(CloseCode.NOT_WANTED, "you are no member of this document")
+            case ForkSuspected(log):
+                self._publish(
+                    SecurityEvent(
+                        peer=log.author, what="gave one place in its log to two operations"
+                    )
+                )
+            case SendingPaused(log, seq_num, reason):
+                logger.warning(
+                    "exchange.paused",
+                    extra={
+                        "peer": self.peer.short,
+                        "log": log.log_id.short,
+                        "seq_num": seq_num,
+                        "reason": reason,
+                    },
+                )
+
+    def _is_stranger(self) -> bool:
+        """Whether the peer is no member; while we join ourselves, and have nothing yet, we listen to the inviter."""
+        return not self._is_member() and bool(self.owner.document.heights)
+
+    def _reject(self, operation: Operation, reason: str) -> None:
+        self._session.reject(operation.log, operation.header.seq_num, reason)
+        self._bell.ring()
+
+    async def _take_join(self, join: Join) -> None:
+        refusal = await self._admission.admit(self.owner, self.peer, join)
+        if refusal is not None:
+            self._session.say(JoinRefused(reason=refusal))
+
+    async def end(self) -> None:
+        """Tell all who wait for something to come that nothing more comes."""
+        self.is_over = True
+        await self.owner.tell_changed()
+
+    def stop(self) -> None:
+        """Forget about times to come."""
+        self._bell.stop()

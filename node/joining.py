@@ -1,0 +1,161 @@
+"""Inviting others into documents, and joining theirs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from domain import limits
+from domain.document import Document, new_record
+from domain.errors import (
+    ConnectionLostError,
+    InviteError,
+    NetworkError,
+    StorageError,
+    UnsupportedRoleError,
+    UsageError,
+)
+from domain.identity import SEED_BYTES, DeviceKey, Label
+from domain.invite import Invite
+from domain.operations.control import InviteTerms, Role, join_statement
+from domain.operations.kind import Kind
+from domain.sync.message import Join
+from node.documents import Documents
+from node.environment import Environment
+from node.exchange import Exchange
+from node.link import Link
+from node.owner import DocumentOwner
+from node.peers import Peers
+
+JOIN_S_MAX: Final = 30.0
+AGAIN_S: Final = 0.5  # between the end of a connection and the next try
+
+REFUSALS: Final = {
+    "expired": "the invite has expired: ask for a new one",
+    "used": "the invite has been used as often as it allows: ask for a new one",
+    "forged": "the inviter does not accept the invite's key: ask for a new one",
+}
+UNKNOWN_REFUSAL: Final = (
+    "the inviter does not know the invite, or may not let anybody in: ask for a new one"
+)
+
+
+async def invite(
+    owner: DocumentOwner,
+    environment: Environment,
+    *,
+    role: str,
+    uses: int,
+    expires_s: float,
+    addresses: Sequence[str],
+) -> str:
+    """Make an invite; see `Document.invite`."""
+    granted = _read_role(role)
+    if not 1 <= uses <= limits.INVITE_USES_MAX or not 0 < expires_s <= limits.INVITE_EXPIRES_S_MAX:
+        raise UsageError("an invite has 1 to 10,000 uses and expires within ten years")
+    key = DeviceKey(environment.entropy.draw(SEED_BYTES))
+    expires_us = environment.clock.timestamp_us() + int(expires_s * 1e6)
+    await owner.write_control(
+        Kind.INVITE, InviteTerms(key=key.peer, role=granted, expires_us=expires_us, uses=uses)
+    )
+    made = Invite(
+        document=owner.document.document,
+        name=owner.document.record.name,
+        inviter=environment.key.peer,
+        addresses=tuple(addresses)[: limits.INVITE_ADDRESSES_MAX],
+        expires_us=expires_us,
+        key=key,
+        secret=owner.document.record.secrets[-1],
+    )
+    return made.encode(environment.key)
+
+
+def _read_role(role: str) -> Role:
+    if role.upper() not in Role.__members__:
+        names = ", ".join(known.name.lower() for known in Role)
+        raise UsageError(f"there is no role {role!r}; the roles are {names}")
+    granted = Role[role.upper()]
+    if granted != Role.WRITE:
+        raise UnsupportedRoleError(f"this version of culm grants the role write alone, not {role}")
+    return granted
+
+
+async def join(
+    text: str, environment: Environment, documents: Documents, peers: Peers
+) -> DocumentOwner:
+    """Join the document of an invite; see `Node.join`."""
+    wanted = Invite.decode(text)
+    owner = documents.find(wanted.document)
+    if owner is not None and owner.document.role is not None:
+        return owner
+    if wanted.inviter == environment.key.peer:
+        raise InviteError(
+            "refused", "this device made the invite itself, and no longer has the document"
+        )
+    link = await peers.connect(wanted.inviter, wanted.addresses)
+    if owner is None:  # else joining was interrupted before
+        record = new_record(wanted.name, wanted.secret, environment.entropy)
+        document = Document(environment.key, wanted.document, record)
+        await documents.save_record(document)
+        owner = await documents.open(document)
+    proof = wanted.key.sign(Label.JOIN, join_statement(wanted.document, environment.key.peer, None))
+    request = Join(invite_key=wanted.key.peer, prekey_hash=None, proof=proof)
+    try:
+        await _ask_until_admitted(
+            link, owner, request, lambda: peers.connect(wanted.inviter, wanted.addresses)
+        )
+    except BaseException:
+        peers.detach(wanted.document)
+        # What cannot be deleted serves the next attempt; and a cancellation stays one.
+        with suppress(StorageError):
+            await documents.forget(owner)
+        raise
+    peers.want(wanted.inviter, wanted.addresses)
+    return owner
+
+
+async def _ask_until_admitted(
+    link: Link, owner: DocumentOwner, request: Join, connect: Callable[[], Awaitable[Link]]
+) -> None:
+    """Ask, and ask again over new connections, going on where the last one ended; as long as something comes."""
+    loop = asyncio.get_running_loop()
+    held, give_up = 0, loop.time() + JOIN_S_MAX
+    while True:
+        try:
+            exchange = link.introduce(owner)
+            exchange.ask_to_join(request)
+            await _wait_admitted(owner, exchange)
+        except NetworkError:
+            holds = sum(height.count for height in owner.document.heights.values())
+            if holds > held:
+                held, give_up = holds, loop.time() + JOIN_S_MAX
+            if not held or loop.time() >= give_up:
+                raise
+        else:
+            return
+        with suppress(NetworkError):
+            await asyncio.sleep(AGAIN_S)
+            link = await connect()
+
+
+async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
+    def is_decided() -> bool:
+        return owner.document.role is not None or exchange.refusal is not None or exchange.is_over
+
+    while not is_decided():
+        received = exchange.received
+        try:
+            async with asyncio.timeout(JOIN_S_MAX):
+                await owner.wait_until(is_decided)
+        except TimeoutError:
+            if exchange.received == received:
+                raise InviteError(
+                    "unreachable", "the inviter did not answer in time: try again later"
+                ) from None
+    if owner.document.role is not None:
+        return
+    if exchange.refusal is not None:
+        raise InviteError(exchange.refusal, REFUSALS.get(exchange.refusal, UNKNOWN_REFUSAL))
+    raise ConnectionLostError(
+        0, "the connection to the inviter ended before it let us in: try again"
+    )

@@ -1,0 +1,198 @@
+"""One connection to one peer: on its control channel both sides say which documents they share and how far they are."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from domain import limits
+from domain.connectivity.close_codes import CloseCode
+from domain.errors import ConnectionLostError, NodeClosedError, PeerError, StorageError
+from domain.events import SecurityEvent, ServingFailed
+from domain.identifiers import DocumentId, PeerId
+from domain.ports.network import Connection
+from domain.sync.frontier import channel_name, digest
+from domain.sync.message import Digests, decode_message, encode_message
+from node.bell import Bell
+from node.exchange import Exchange
+from node.owner import DocumentOwner
+from node.services import Services
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_DIGEST: Final = bytes(32)  # of who has nothing of the document yet
+COMPARE_S: Final = 60.0  # how often digests are compared even though all seems well; who then shares nothing is let go
+
+
+class Link:
+    """Serves one connection.
+
+    Args:
+        connection: The connection.
+        services: The rest of the node.
+    """
+
+    def __init__(self, connection: Connection, services: Services) -> None:
+        self.connection = connection
+        self.exchanges: dict[DocumentId, Exchange] = {}
+        self._services = services
+        self._control_tasks: list[asyncio.Task[None]] = []
+        self._exchange_tasks: dict[DocumentId, list[asyncio.Task[None]]] = {}
+        self._to_announce: dict[DocumentId, DocumentOwner] = {}
+        self._bell = Bell()
+        self._is_over = False
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end."""
+        return self.connection.peer
+
+    async def run(self) -> tuple[int, str, bool]:
+        """Serve the connection to its end, and give how it ended."""
+        self._control_tasks = [
+            self._spawn(self._write_control, "control-write"),
+            self._spawn(self._read_control, "control-read"),
+        ]
+        self.announce_all()
+        try:
+            return await self.connection.wait_closed()
+        finally:
+            self._is_over = True
+            ended = tuple(self.exchanges.values())
+            self._stop()
+            for exchange in ended:  # those too whose tasks had not begun
+                await exchange.end()
+
+    def _spawn(
+        self, work: Callable[[], Coroutine[None, None, None]], name: str
+    ) -> asyncio.Task[None]:
+        return self._services.runtime.spawn(self._guard(work), f"{name} {self.peer.short}")
+
+    async def _guard(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        try:
+            await work()
+        except (ConnectionLostError, NodeClosedError):
+            return
+        except StorageError as error:
+            logger.exception("link.storage_failed", extra={"peer": self.peer.short})
+            self.connection.close(CloseCode.INTERNAL_ERROR, "what is stored cannot be read")
+            self._services.publish(ServingFailed(peer=self.peer, reason=str(error)))
+        except PeerError as error:
+            self._services.publish(SecurityEvent(peer=self.peer, what=str(error)))
+            self.connection.close(error.code, str(error)[: limits.CLOSE_REASON_BYTES_MAX])
+
+    def _stop(self) -> None:
+        self._bell.stop()
+        for document in tuple(self.exchanges):
+            self.detach(document)
+        for task in self._control_tasks:
+            task.cancel()
+
+    # -- Control channel --
+
+    def announce(self, owner: DocumentOwner) -> None:
+        """Tell the peer how far we are with a document, if it is a member."""
+        if owner.document.ledger.membership.role(self.peer) is not None:
+            self._to_announce[owner.document.document] = owner
+            self._bell.ring()
+
+    def announce_all(self) -> None:
+        """Tell the peer how far we are with every document that we share."""
+        for owner in self._services.owners():
+            self.announce(owner)
+
+    async def _write_control(self) -> None:
+        loop = asyncio.get_running_loop()
+        compare_at = loop.time() + self._draw_compare_s()
+        while True:
+            self._bell.ring_at(compare_at)
+            await self._bell.wait()
+            if loop.time() >= compare_at:
+                compare_at = loop.time() + self._draw_compare_s()
+                self.announce_all()
+                if not self.exchanges and not self._to_announce:
+                    self.connection.close(CloseCode.NOT_WANTED, "we share no document")
+            while self._to_announce:
+                names = list(self._to_announce)[: limits.DIGESTS_PER_MESSAGE_MAX]
+                owners = [self._to_announce.pop(name) for name in names]
+                entries = tuple((self._name(owner), _digest(owner)) for owner in owners)
+                await self.connection.control.send(encode_message(Digests(entries=entries)))
+
+    def _draw_compare_s(self) -> float:
+        """A minute, give or take a fifth, so that peers do not compare in step."""
+        return COMPARE_S * (0.8 + 0.4 * self._services.environment.entropy.draw(1)[0] / 255)
+
+    def _name(self, owner: DocumentOwner) -> bytes:
+        return channel_name(owner.document.document, self.connection.binding)
+
+    async def _read_control(self) -> None:
+        while True:
+            message = decode_message(await self.connection.control.receive())
+            if not isinstance(message, Digests):
+                raise PeerError(
+                    CloseCode.PROTOCOL_ERROR, f"{type(message).__name__} on the control channel"
+                )
+            by_name = {self._name(owner): owner for owner in self._services.owners()}
+            for name, theirs in message.entries:
+                owner = by_name.get(name)
+                if owner is not None:
+                    await self._compare(owner, theirs)
+
+    async def _compare(self, owner: DocumentOwner, theirs: bytes) -> None:
+        is_member = owner.document.ledger.membership.role(self.peer) is not None
+        if not is_member and theirs != UNKNOWN_DIGEST:
+            return
+        exchange = self.exchanges.get(owner.document.document)
+        is_new = exchange is None
+        if exchange is None:
+            exchange = self.attach(owner)
+            self.announce(owner)
+        if theirs != _digest(owner):
+            if is_member:
+                exchange.open()
+        elif is_member:
+            await exchange.assume_equal(is_new=is_new)
+
+    # -- Documents --
+
+    def attach(self, owner: DocumentOwner) -> Exchange:
+        """Start to exchange a document with the peer."""
+        known = self.exchanges.get(owner.document.document)
+        if known is not None:
+            return known
+        exchange = Exchange(
+            self.peer, owner, self.connection.channel(self._name(owner)), self._services
+        )
+        self.exchanges[owner.document.document] = exchange
+        owner.on_commit[exchange.take_commit] = None
+        exchange.is_over = self._is_over
+        if not self._is_over:
+            self._exchange_tasks[owner.document.document] = [
+                self._spawn(exchange.read, "read"),
+                self._spawn(exchange.write, "write"),
+            ]
+        return exchange
+
+    def introduce(self, owner: DocumentOwner) -> Exchange:
+        """Open the channel of a document that we want to join: the peer learns which one from its name alone."""
+        exchange = self.attach(owner)
+        self._to_announce[owner.document.document] = owner
+        self._bell.ring()
+        return exchange
+
+    def detach(self, document: DocumentId) -> None:
+        """Stop exchanging a document."""
+        exchange = self.exchanges.pop(document, None)
+        if exchange is None:
+            return
+        exchange.owner.on_commit.pop(exchange.take_commit, None)
+        exchange.stop()
+        for task in self._exchange_tasks.pop(document, []):
+            task.cancel()
+        if not self._is_over:
+            self.connection.close_channel(channel_name(document, self.connection.binding))
+
+
+def _digest(owner: DocumentOwner) -> bytes:
+    heights = owner.document.heights
+    return digest(heights) if heights else UNKNOWN_DIGEST

@@ -1,0 +1,263 @@
+"""The node: the embedder's door to its documents and its peers."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from os import PathLike
+from threading import get_ident
+from typing import Self
+
+from domain.errors import NodeClosedError, UnsavedEditsError, WrongThreadError
+from domain.events import Event, MemberAdded
+from domain.identifiers import DocumentId, PeerId
+from domain.operations.control import Role
+from node import joining
+from node.admission import InviteAdmission
+from node.config import NodeConfig
+from node.document import Document
+from node.documents import Documents
+from node.environment import Environment
+from node.events import EventStream, Filter, Listener
+from node.exchange import Exchange
+from node.owner import DocumentOwner
+from node.peers import Peers
+from node.runtime import Runtime, open_runtime
+from node.services import Services
+from node.wiring.system import open_adapters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentInfo:
+    """A document in short; `role` is None where this device is no member."""
+
+    id: DocumentId
+    name: str
+    role: Role | None
+
+
+class Node:
+    """A running node; made by `Node.open`, and used from the thread and event loop that opened it.
+
+    Args:
+        environment: Everything outside.
+        runtime: Starts its tasks.
+    """
+
+    def __init__(self, environment: Environment, runtime: Runtime) -> None:
+        self.environment = environment
+        self.runtime = runtime
+        self._thread = get_ident()
+        self._stream = EventStream()
+        self._documents = Documents(environment, runtime, self._publish)
+        self._is_closed = False
+        self.peers = Peers(
+            Services(
+                environment=environment,
+                runtime=runtime,
+                owners=lambda: self._documents,
+                admission=InviteAdmission(environment.clock),
+                publish=self._publish,
+            )
+        )
+
+    # -- Opening and closing --
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, path: str | PathLike[str], config: NodeConfig | None = None
+    ) -> AsyncIterator[Self]:
+        """Open the node of a data directory (made with mode 0700 where there is none), and run it in the block.
+
+        At the end of the block edits are brought to disk and peers are told.
+
+        Raises:
+            StorageError: The directory is in use, cannot be read or written, or belongs to a newer culm.
+            KeyFileError: The key file is missing beside a database, damaged, or open to others.
+            NetworkError: The address cannot be listened on.
+            UnsavedEditsError: (at the end) Some edits could not be written.
+        """
+        async with (
+            open_adapters(path, config or NodeConfig()) as environment,
+            cls.run(environment) as node,
+        ):
+            yield node
+
+    @classmethod
+    @asynccontextmanager
+    async def run(cls, environment: Environment) -> AsyncIterator[Self]:
+        """Run a node in an environment of your own (a simulation's) in the block."""
+        async with open_runtime() as runtime:
+            for worker in environment.workers:
+                runtime.spawn(worker(), "store")
+            node = cls(environment, runtime)
+            try:
+                await node._start()
+                yield node
+            finally:
+                await node._close()
+
+    async def _start(self) -> None:
+        await self._documents.load()
+        await self.peers.start()
+        for owner in self._documents:
+            self._want_members(owner)
+
+    async def _close(self) -> None:
+        self._is_closed = True
+        unsaved = await self._documents.close()
+        await self.peers.close()
+        self._stream.close()
+        await self.environment.close_store()
+        if unsaved:
+            raise UnsavedEditsError("edits were not written: " + "; ".join(unsaved))
+
+    def _check(self) -> None:
+        if get_ident() != self._thread:
+            raise WrongThreadError(
+                "a node is used from the thread that opened it; call into its event loop"
+            )
+        if self._is_closed:
+            raise NodeClosedError("the node is closed")
+
+    # -- What it is --
+
+    @property
+    def peer_id(self) -> PeerId:
+        """The id of this device."""
+        return self.environment.key.peer
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, as `host:port` that peers can dial."""
+        return self.environment.network.addresses
+
+    # -- Events --
+
+    def _publish(self, event: Event) -> None:
+        self._stream.publish(event)
+        if isinstance(event, MemberAdded):
+            self.peers.want(event.peer)
+            owner = self._documents.find(event.document)
+            if owner is not None:
+                self.peers.announce(owner)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Listen to everything that happens, from this call on; ends when the node closes."""
+        self._check()
+        return self.listen(lambda _: True)
+
+    def listen(self, wants: Filter) -> Listener:
+        """Listen to some of what happens, from this call on."""
+        return self._stream.listen(wants)
+
+    # -- Documents --
+
+    def owners(self) -> list[DocumentOwner]:
+        """List the owners of its documents."""
+        self._check()
+        return list(self._documents)
+
+    def documents(self) -> list[DocumentInfo]:
+        """List the documents of this node."""
+        self._check()
+        return [
+            DocumentInfo(
+                id=owner.document.document,
+                name=owner.document.record.name,
+                role=owner.document.role,
+            )
+            for owner in self._documents
+        ]
+
+    async def document(self, document_id: DocumentId | str) -> Document:
+        """Open one of its documents.
+
+        Args:
+            document_id: Its id, also as 64 hex digits.
+
+        Raises:
+            UnknownDocumentError: This node does not have it.
+            IdentifierError: That is no id.
+        """
+        self._check()
+        return Document(self, self._documents.get(document_id))
+
+    async def create(self, name: str) -> Document:
+        """Found a document; durable on return. Nobody else has it until you invite them.
+
+        Args:
+            name: What you call it, at most 1,024 bytes; joiners learn it from the invite.
+
+        Raises:
+            UsageError: The name is empty or too long.
+        """
+        self._check()
+        return Document(self, await self._documents.create(name))
+
+    async def forget(self, document_id: DocumentId | str) -> None:
+        """Delete a document from this device; others keep it. Edits that no peer has are lost.
+
+        Raises:
+            UnknownDocumentError: This node does not have it.
+        """
+        self._check()
+        owner = self._documents.get(document_id)
+        self.peers.detach(owner.document.document)
+        await self._documents.forget(owner)
+
+    # -- Inviting and joining --
+
+    async def invite(
+        self,
+        owner: DocumentOwner,
+        *,
+        role: str,
+        uses: int,
+        expires_s: float,
+        addresses: Sequence[str],
+    ) -> str:
+        """Make an invite; see `Document.invite`."""
+        self._check()
+        reachable = addresses or self.addresses
+        return await joining.invite(
+            owner, self.environment, role=role, uses=uses, expires_s=expires_s, addresses=reachable
+        )
+
+    async def join(self, invite: str) -> Document:
+        """Join the document of an invite; on return this device is a member, durably. `synced()` waits for the rest.
+
+        Joining again with an invite to a document that this node has gives that document. Cancelled, or failed, the
+        node is as before.
+
+        Raises:
+            InviteError: The invite is refused; `.reason` says why.
+            NetworkError: The inviter cannot be reached now.
+        """
+        self._check()
+        owner = await joining.join(invite, self.environment, self._documents, self.peers)
+        self._want_members(owner)
+        return Document(self, owner)
+
+    def _want_members(self, owner: DocumentOwner) -> None:
+        for peer in owner.document.ledger.membership.members():
+            self.peers.want(peer)
+
+    # -- Syncing --
+
+    def exchanges(self, owner: DocumentOwner) -> list[Exchange]:
+        """List the exchanges of a document that are running."""
+        running = (link.exchanges.get(owner.document.document) for link in self.peers.links())
+        return [exchange for exchange in running if exchange is not None and not exchange.is_over]
+
+    async def synced(self, owner: DocumentOwner) -> None:
+        """Wait until heights are exchanged with some member; see `Document.synced`."""
+        asked: dict[Exchange, int] = {}
+
+        def is_synced() -> bool:
+            for exchange in self.exchanges(owner):
+                if exchange not in asked:
+                    asked[exchange] = exchange.open()
+            return any(exchange.done_exchange >= number for exchange, number in asked.items())
+
+        await owner.wait_until(is_synced)

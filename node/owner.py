@@ -1,0 +1,422 @@
+"""The one task that owns a document: signs what was edited, takes in what came, stores both, then lets it show.
+
+The order is what makes nothing get lost: an operation is durable before it is applied, announced or acknowledged. One
+step runs at a time, so nothing here is locked. While the store fails, the step is repeated, with the same bytes, and
+nothing new is taken in: peers are slowed by their own flow control.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domain import limits
+from domain.crdt.replica import Judged
+from domain.document import Document
+from domain.errors import (
+    CulmError,
+    NodeClosedError,
+    NotPermittedError,
+    StorageError,
+    UnsavedEditsError,
+)
+from domain.events import (
+    DocumentChanged,
+    DocumentDegraded,
+    DocumentFailed,
+    EditsSaved,
+    EditsUnsaved,
+    Event,
+    MemberAdded,
+    OperationRefused,
+    SecurityEvent,
+)
+from domain.identifiers import LogKey, OperationId, PeerId
+from domain.ledger.gate import Admitted
+from domain.operations.control import Add, ControlBody, Role, decode_body
+from domain.operations.kind import Kind, is_content
+from domain.operations.operation import Operation
+from domain.sealing import OVERHEAD_BYTES
+from node.archive import DocumentArchive
+from node.bell import Bell
+from node.environment import Environment
+from node.inbox import Inbox, Incoming
+from node.receipts import Receipts
+
+logger = logging.getLogger(__name__)
+
+BATCH_OPERATIONS_MAX = (
+    256  # verifying so many takes about 20 ms, the longest that the loop is held up
+)
+INSTANT_S = (
+    1e-6  # what is due so soon is due: two clocks, and sums of floats, do not agree to the last bit
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one step stores: our own operations, those of others, and who sent the latter."""
+
+    staged: list[Operation] = field(default_factory=list)
+    entered: list[Operation] = field(default_factory=list)
+    sources: dict[OperationId, PeerId] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether there is something to store."""
+        return bool(self.staged or self.entered)
+
+
+CommitListener = Callable[[Sequence[Operation], Mapping[OperationId, PeerId]], None]
+"""Told of operations that are now durable, and who sent each, as far as that is known."""
+
+
+class DocumentOwner:
+    """Owns one open document.
+
+    Args:
+        document: The document, to be brought up by `load`.
+        environment: Where its operations are kept, and what else is outside.
+        publish: Takes events.
+    """
+
+    def __init__(
+        self, document: Document, environment: Environment, publish: Callable[[Event], None]
+    ) -> None:
+        self.document = document
+        self.store = environment.store
+        self.archive = DocumentArchive(document, environment)
+        self.receipts = Receipts(document, environment.queue)
+        self.inbox = Inbox()
+        self.on_commit: dict[CommitListener, None] = {}
+        self.body_bytes = 0
+        """Bytes of all content that we wrote, before sealing."""
+        self.content_count = 0
+        """How many content operations we wrote."""
+        self._clock = environment.clock
+        self._entropy = environment.entropy
+        self._publish = publish
+        self._bell = Bell()
+        self._changed = asyncio.Condition()
+        self._orders: deque[tuple[Kind, ControlBody, asyncio.Future[Operation]]] = deque()
+        self._staged_at = float("-inf")
+        self._edit_due: float | None = None
+        self._saved_count = 0
+        self._handled_count = 0
+        self._failure: StorageError | None = None
+        self._failure_count = 0
+        self.is_closed = False
+        document.on_edit = self._take_edit
+
+    async def load(self) -> None:
+        """Bring the document up from the store.
+
+        Raises:
+            StorageError: It cannot be read.
+        """
+        for judged in await self.archive.load():
+            self._report(judged)
+        await self.receipts.load()
+
+    # -- What the embedder asks --
+
+    def _take_edit(self) -> None:
+        """Note an edit: at once after a quiet time, else together with those of the same 20 ms or 64 KiB."""
+        now = self._clock.now()
+        if self.document.pending.size >= limits.COALESCE_BYTES_MAX:
+            self._ring_for_edits(now)
+        elif self._edit_due is None:
+            self._ring_for_edits(max(now, self._staged_at + limits.COALESCE_S_MAX))
+
+    def _ring_for_edits(self, due: float) -> None:
+        self._edit_due = due
+        self._bell.ring_at(asyncio.get_running_loop().time() + (due - self._clock.now()))
+
+    async def durable(self) -> None:
+        """Wait until all edits as of this call are on disk.
+
+        Raises:
+            UnsavedEditsError: They cannot be written now; they stay and are tried again.
+            NodeClosedError: The document was closed before.
+        """
+        target, failure_count = self.document.pending.total_count, self._failure_count
+        if self._saved_count >= target:
+            return
+        self._ring_for_edits(self._clock.now())
+        await self.wait_until(
+            lambda: self._saved_count >= target or self._failure_count > failure_count
+        )
+        if self._saved_count < target:
+            raise UnsavedEditsError(f"edits are not on disk: {self._failure}") from self._failure
+
+    async def durable_at_peers(self, count: int) -> None:
+        """Wait until so many other member devices that may read hold everything that we had on disk at this call.
+
+        Raises:
+            UnsavedEditsError: Our own disk does not take it.
+            NodeClosedError: The document was closed before.
+        """
+        await self.durable()
+        target = dict(self.document.heights)
+        await self.wait_until(lambda: len(self.receipts.holders(target)) >= count)
+
+    async def write_control(self, kind: Kind, body: ControlBody) -> Operation:
+        """Write a control operation of our own; durable on return. Cancelled, it may be written all the same.
+
+        Raises:
+            NotPermittedError: We do not manage the document.
+            NodeClosedError: The document was closed before.
+        """
+        if self.document.role != Role.MANAGE:
+            raise NotPermittedError(
+                "only who manages a document can invite and admit; this device does not"
+            )
+        written: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        self._orders.append((kind, body, written))
+        self._bell.ring()
+        await self.wait_until(written.done)
+        return written.result()
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds; it is looked at whenever something about this document changes.
+
+        Raises:
+            NodeClosedError: The document was closed before.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.is_closed or condition())
+        if not condition():
+            raise NodeClosedError("the document was closed meanwhile")
+
+    async def tell_changed(self) -> None:
+        """Make everybody in `wait_until` look again."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    # -- What peers send --
+
+    async def deliver(self, incoming: Incoming) -> None:
+        """Take an operation from a peer; waits while too much is waiting to be stored."""
+        await self.inbox.put(incoming)
+        self._bell.ring()
+
+    async def drained(self) -> None:
+        """Wait until everything that was delivered before this call has been stored and applied."""
+        target = self.inbox.delivered
+        await self.wait_until(lambda: self._handled_count >= target)
+
+    async def take_acknowledgement(
+        self, peer: PeerId, counts: Mapping[LogKey, int], *, is_complete: bool
+    ) -> None:
+        """Note what a peer holds."""
+        if await self.receipts.take(peer, counts, is_complete=is_complete):
+            await self.tell_changed()
+
+    # -- The steps --
+
+    async def run(self) -> None:
+        """Take one step after the other until cancelled, or until something is wrong with the document itself."""
+        try:
+            while True:
+                await self._bell.wait()
+                while self._has_work():
+                    await self._step()
+                if (
+                    self._edit_due is not None
+                ):  # it rang for something that an earlier step has done
+                    self._ring_for_edits(self._edit_due)
+        except CulmError as error:
+            logger.exception("owner.failed", extra={"document": self.document.document.short})
+            self.is_closed = True
+            self._publish(DocumentFailed(document=self.document.document, reason=str(error)))
+            await self.tell_changed()
+
+    def _has_work(self) -> bool:
+        return bool(
+            self._is_edit_due() or self.inbox or self._orders or self.document.rebuild_reason
+        )
+
+    def _is_edit_due(self) -> bool:
+        return self._edit_due is not None and self._edit_due <= self._clock.now() + INSTANT_S
+
+    async def _step(self) -> None:
+        if self.document.rebuild_reason is not None:
+            for judged in await self.archive.rebuild():
+                self._report(judged)
+        batch = Batch()
+        written = self._sign(batch)
+        staged_count = self.document.pending.staged_count
+        handled = await self._take_in(batch)
+        if batch:
+            await self._store(batch)
+        self._saved_count = max(self._saved_count, staged_count)
+        self._handled_count += handled
+        for operation, future in written:
+            if not future.done():
+                future.set_result(operation)
+        self._publish_events()
+        self._look_ahead()
+        await self.tell_changed()
+        await self.archive.keep_snapshot()
+
+    def _sign(self, batch: Batch) -> list[tuple[Operation, asyncio.Future[Operation]]]:
+        now_us = self._clock.timestamp_us()
+        written = []
+        while self._orders:
+            kind, body, future = self._orders.popleft()
+            operation = self.document.write_control(
+                kind, body, now_us=now_us, entropy=self._entropy
+            )
+            written.append((operation, future))
+        if (
+            written or self._is_edit_due()
+        ):  # else edits go on gathering, though others' operations came
+            self._edit_due = None
+            self._staged_at = self._clock.now()
+            batch.staged = self.document.stage(now_us=now_us, entropy=self._entropy)
+        return written
+
+    def _look_ahead(self) -> None:
+        """See to what this step had to leave: edits too many or waiting for a claim, and what a transaction hid."""
+        self.document.show()
+        now = self._clock.now()
+        if self.document.pending and self._edit_due is None:
+            self._ring_for_edits(now)
+        elif self.document.pending.is_hidden:
+            self._ring_for_edits(now + limits.COALESCE_S_MAX)
+
+    async def _take_in(self, batch: Batch) -> int:
+        """Take a batch from the inbox into the ledger; give how many operations that were."""
+        taken = self.inbox.take(BATCH_OPERATIONS_MAX)
+        if not taken:
+            return 0
+        operations = [incoming.operation for incoming in taken]
+        await self.archive.place(operations)
+        received = self.document.receive(operations)
+        by_id = {incoming.operation.operation_id: incoming for incoming in taken}
+        for operation in received.forged:
+            incoming = by_id[operation.operation_id]
+            incoming.reject(operation, "bad-signature")
+            what = "sent an operation whose signature is not its author's"
+            self._publish(SecurityEvent(peer=incoming.source, what=what))
+        await self._sort_out(received.admitted, by_id)
+        batch.entered = received.admitted.entered
+        batch.sources = {operation_id: incoming.source for operation_id, incoming in by_id.items()}
+        return len(taken)
+
+    async def _sort_out(self, admitted: Admitted, by_id: Mapping[OperationId, Incoming]) -> None:
+        """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
+        stored = await self.archive.stored({operation.operation_id for operation in admitted.old})
+        for operation in admitted.old:
+            if operation.operation_id not in stored:
+                self._refuse(
+                    operation, "fork: its author gave its place to another operation", by_id
+                )
+        if waited_for := self.document.gate.waited_for_ids():
+            found = await self.store.positions(self.document.document, waited_for)
+            more = self.document.gate.retry(dict(found))
+            admitted.entered.extend(more.entered)
+            admitted.refused.extend(more.refused)
+        for operation, error in admitted.refused:
+            self._refuse(operation, str(error), by_id)
+
+    def _refuse(
+        self, operation: Operation, reason: str, by_id: Mapping[OperationId, Incoming]
+    ) -> None:
+        incoming = by_id.get(operation.operation_id)
+        if incoming is not None:
+            incoming.reject(operation, reason.partition(":")[0])
+        refused = OperationRefused(
+            document=self.document.document,
+            operation=operation.operation_id,
+            author=operation.author,
+            reason=reason,
+        )
+        logger.warning(
+            "owner.operation_refused",
+            extra={"operation": operation.operation_id.short, "reason": reason},
+        )
+        self._publish(refused)
+
+    async def _store(self, batch: Batch) -> None:
+        await self._append([*batch.staged, *batch.entered])
+        document = self.document
+        if batch.staged:
+            own = {operation.operation_id for operation in batch.staged}
+            settled = document.settle(batch.staged).entered
+            released = [operation for operation in settled if operation.operation_id not in own]
+            if released:
+                await self._append(released)
+                batch.entered.extend(released)
+            bodies = [each.body for each in batch.staged if is_content(each.extension.kind)]
+            self.content_count += len(bodies)
+            self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
+            self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
+        document.commit(batch.entered)
+        # At once: nobody may see the one without the other.
+        judged = document.apply(batch.entered)
+        for listener in tuple(self.on_commit):
+            listener([*batch.staged, *batch.entered], batch.sources)
+        self._report(judged)
+        self._announce(batch)
+        await self.receipts.take_authors(batch.entered)
+
+    async def _append(self, operations: Sequence[Operation]) -> None:
+        """Store operations, however long it takes until the store can."""
+        while True:
+            try:
+                await self.archive.append(operations)
+            except StorageError as error:
+                self._failure = error
+                self._failure_count += 1
+                self._publish(EditsUnsaved(document=self.document.document, reason=str(error)))
+                await self.tell_changed()
+                self._bell.ring_at(asyncio.get_running_loop().time() + limits.STORE_RETRY_S)
+                await self._bell.wait()
+            else:
+                self._failure = None
+                return
+
+    # -- What it says --
+
+    def _report(self, judged: Judged) -> None:
+        for operation, reason in judged.refused:
+            self._refuse(operation, reason, {})
+        for operation, reason in judged.blocked:
+            document = self.document.document
+            self._publish(
+                DocumentDegraded(document=document, operation=operation.operation_id, reason=reason)
+            )
+
+    def _announce(self, batch: Batch) -> None:
+        document = self.document.document
+        if batch.entered:
+            authors = frozenset(operation.author for operation in batch.entered)
+            self._publish(
+                DocumentChanged(document=document, operations=len(batch.entered), authors=authors)
+            )
+        for operation in (*batch.staged, *batch.entered):
+            if operation.extension.kind == Kind.ADD:
+                add = decode_body(Kind.ADD, operation.body)
+                assert isinstance(add, Add)
+                self._publish(MemberAdded(document=document, peer=add.member, role=add.role))
+
+    def _publish_events(self) -> None:
+        events, self.document.events = self.document.events, []
+        for event in events:
+            self._publish(event)
+
+    async def close(self) -> None:
+        """Bring everything to disk and keep a snapshot; call before the task that runs `run` is cancelled.
+
+        Raises:
+            UnsavedEditsError: Some edits cannot be written.
+        """
+        try:
+            await self.durable()
+            await self.archive.keep_snapshot(at_least=1)
+        finally:
+            self.is_closed = True
+            self.document.release()
+            self._bell.stop()
+            await self.tell_changed()

@@ -1,0 +1,75 @@
+"""The one owner of all tasks of a node.
+
+Every task belongs to one group, so that none outlives the node and none fails unseen. A task that fails with an error
+that nobody expected takes the node down with it, loudly: going on in an unknown state could lose edits.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from domain.errors import CulmError
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Starts tasks within one group.
+
+    Args:
+        group: The group that every task joins.
+    """
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks run."""
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task; a `CulmError` that escapes it is logged, any other error ends the node."""
+        task = self._group.create_task(self._guard(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(
+            lambda _: work.close()
+        )  # never begun, if the task was cancelled at once
+        return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except CulmError as error:
+            logger.warning("runtime.task_failed", extra={"task": name, "error": str(error)})
+        except Exception:
+            logger.exception("runtime.task_crashed", extra={"task": name})
+            raise
+
+    def cancel_all(self) -> None:
+        """Ask every task to end."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+
+@asynccontextmanager
+async def open_runtime() -> AsyncIterator[Runtime]:
+    """Run tasks for as long as the block runs; at its end they are cancelled and waited for.
+
+    An error of the block leaves as what it is, not in the group that a `TaskGroup` would wrap around it.
+    """
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        runtime = Runtime(group)
+        try:
+            yield runtime
+        except Exception as error:  # noqa: BLE001 - raised again below, once every task has ended
+            failure = error
+        finally:
+            runtime.cancel_all()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,29 @@
+"""What everything that serves a connection needs of its node."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from domain.events import Event
+from node.admission import InviteAdmission
+from node.environment import Environment
+from node.owner import DocumentOwner
+from node.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The node, as its connections see it.
+
+    Args:
+        environment: Everything outside.
+        runtime: Starts tasks.
+        owners: Gives all documents that are open here.
+        admission: Decides about strangers that hold an invite.
+        publish: Takes events.
+    """
+
+    environment: Environment
+    runtime: Runtime
+    owners: Callable[[], Iterable[DocumentOwner]]
+    admission: InviteAdmission
+    publish: Callable[[Event], None]

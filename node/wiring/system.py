@@ -1,0 +1,88 @@
+"""The real environment of a node: a data directory and a UDP socket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from os import PathLike
+from pathlib import Path
+
+from adapters.quic.network import QuicNetwork
+from adapters.sql.database import SqlDatabase
+from adapters.system.data_directory import open_data_directory
+from adapters.system.environment import SystemClock, SystemEntropy
+from adapters.system.key_file import DeviceSecrets, load, load_or_create
+from domain.errors import NetworkError
+from domain.identity import DeviceKey
+from domain.ports.environment import Clock, Entropy
+from domain.ports.network import NetworkInterface
+from node.config import NodeConfig
+from node.environment import Environment
+
+DATABASE_FILE = "culm.sqlite3"
+KEY_FILE = "key"
+PORT_FILE = "port"
+
+
+@asynccontextmanager
+async def open_adapters(
+    path: str | PathLike[str], config: NodeConfig
+) -> AsyncIterator[Environment]:
+    """Open the real adapters over a data directory.
+
+    Raises:
+        StorageError: The directory is in use, cannot be read or written, or belongs to a newer culm.
+        KeyFileError: The key file is damaged or open to others.
+        NetworkError: The address cannot be listened on.
+    """
+    clock, entropy = SystemClock(), SystemEntropy()
+    with open_data_directory(_expand(path)) as directory:
+        secrets = _load_secrets(directory, entropy)
+        async with SqlDatabase.open(directory / DATABASE_FILE) as database:
+            key = DeviceKey(secrets.seed)
+            network = await _listen(directory, config, key, clock, entropy)
+            yield Environment(
+                key=key,
+                storage_key=secrets.storage_key,
+                network=network,
+                store=database.store,
+                queue=database.queue,
+                clock=clock,
+                entropy=entropy,
+                workers=database.workers,
+                close_store=database.close,
+            )
+
+
+def _load_secrets(directory: Path, entropy: Entropy) -> DeviceSecrets:
+    """Load the key file; a new one is made only where there is no database yet that another one sealed."""
+    path = directory / KEY_FILE
+    return load(path) if (directory / DATABASE_FILE).exists() else load_or_create(path, entropy)
+
+
+def _expand(path: str | PathLike[str]) -> Path:
+    return Path(path).expanduser()
+
+
+async def _listen(
+    directory: Path, config: NodeConfig, key: DeviceKey, clock: Clock, entropy: Entropy
+) -> NetworkInterface:
+    """Start to listen; without a configured address on the port of the last time, so that peers find us again."""
+
+    def make(listen: str) -> QuicNetwork:
+        return QuicNetwork(
+            key=key, listen=listen, network_id=config.network_id, clock=clock, entropy=entropy
+        )
+
+    if config.listen is not None:
+        network = make(config.listen)
+        await network.start()
+        return network
+    remembered = directory / PORT_FILE
+    try:
+        port = int(remembered.read_text())
+        network = make(f"[::]:{port}")
+        await network.start()
+    except (OSError, ValueError, NetworkError):
+        network = make("[::]:0")
+        await network.start()
+        remembered.write_text(network.addresses[0].rpartition(":")[2])
+    return network

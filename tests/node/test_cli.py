@@ -1,0 +1,311 @@
+"""The command as a person uses it: real processes, real signals, files and loopback."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.node.process import call, culm, free_address, running, said, until, until_equal
+
+INVITE = re.compile(r"culm1[A-Za-z0-9_-]+")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    return tmp_path / "there"
+
+
+# Two files
+
+
+def test_two_files_stay_equal_across_restarts(here: Path, there: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "notes.md", tmp_path / "copy.md"
+    ours.write_text("start\n")
+    at = {"CULM_LISTEN": free_address()}
+    with running(here, "share", str(ours), **at) as sharing:
+        invite = sharing.line()
+        assert INVITE.fullmatch(invite)
+        with running(there, "join", invite, str(theirs)) as joining:
+            until_equal(ours, theirs, having="start")
+            theirs.write_text("start\nthere\n")
+            until_equal(ours, theirs, having="start there")
+            ours.write_text("here\n" + ours.read_text())
+            until_equal(ours, theirs, having="here start there")
+            [document] = said(here, "documents")["documents"]
+            assert said(there, "cat", document["document"][:8])["text"] == ours.read_text()
+            assert joining.stop(signal.SIGINT) == 0
+        ours.write_text(ours.read_text() + "alone\n")
+        theirs.write_text("offline\n" + theirs.read_text())
+        with running(there, "join", invite, str(theirs)):
+            until_equal(ours, theirs, having="offline here start there alone")
+        assert sharing.stop(signal.SIGTERM) == 0
+    ours.write_text(ours.read_text() + "away\n")
+    with running(there, "share", str(theirs)), running(here, "share", str(ours), **at) as again:
+        assert again.line() != invite
+        until_equal(ours, theirs, having="offline here start there alone away")
+
+
+def test_mirror_of_a_running_node_ends_with_the_command(here: Path, tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("x")
+    with running(here, "run", "--json") as node:
+        node.line()
+        with running(here, "share", str(path)) as sharing:
+            sharing.line()
+            assert said(here, "status")["mirrored"] == [str(path)]
+            assert sharing.stop(signal.SIGINT) == 0
+        until(lambda: said(here, "status")["mirrored"] == [])
+        assert node.stop() == 0
+
+
+def test_file_with_text_needs_merge(here: Path, there: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "notes.md", tmp_path / "copy.md"
+    ours.write_text("ours\n")
+    theirs.write_text("theirs\n")
+    with running(here, "share", str(ours)) as sharing:
+        invite = sharing.line()
+        refused = culm(there, "join", invite, str(theirs))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "--merge" in refused.stderr
+        with running(there, "join", invite, str(theirs), "--merge"):
+            until_equal(ours, theirs, having="ours theirs")
+
+
+# A node that runs
+
+
+def test_running_node_says_where_it_is_and_takes_commands(here: Path, there: Path) -> None:
+    with running(here, "run", "--json") as node:
+        status = node.json()
+        assert status["peer"] == said(here, "status")["peer"]
+        created = said(here, "create", "notes")
+        assert [created["document"]] == [
+            each["document"] for each in said(here, "documents")["documents"]
+        ]
+        invite = call(here, "invite", "notes").stdout
+        assert INVITE.fullmatch(invite.rstrip("\n"))
+        joined = culm(there, "join", "-", "--json", stdin=invite)
+        assert json.loads(joined.stdout)["synced"]
+        with running(here, "watch", "--json") as watching:
+            assert watching.json()["event"] == "watching"
+            assert watching.stop(signal.SIGINT) == 0
+        assert call(here, "status").exit_code == 0
+        socket_mode = (here / "control").stat().st_mode
+        assert stat.S_ISSOCK(socket_mode)
+        assert socket_mode & 0o777 == 0o600
+        assert node.stop() == 0
+        assert node.errors() == ""
+    assert not (here / "control").exists()
+
+
+def test_text_output_of_a_running_node_is_for_people(here: Path) -> None:
+    call(here, "create", "my \x1b[31mnotes")
+    with running(here, "run") as node:
+        assert re.fullmatch(r"peer [0-9a-f]{64}", node.line())
+        assert re.fullmatch(r"listening on 127\.0\.0\.1:[0-9]+", node.line())
+        assert re.fullmatch(
+            "document [0-9a-f]{8} my \N{REPLACEMENT CHARACTER}\\[31mnotes", node.line()
+        )
+        assert "NAME" in call(here, "documents").stdout
+        assert "STATE" in call(here, "peers").stdout
+        assert "role manage" in call(here, "status").stdout
+
+
+def test_second_node_on_a_data_directory_is_refused(here: Path) -> None:
+    with running(here, "run", "--json") as node:
+        node.line()
+        second = culm(here, "run")
+        assert second.returncode == 1
+        assert "already" in second.stderr
+
+
+def test_killed_node_leaves_nothing_in_the_way(here: Path) -> None:
+    with running(here, "run", "--json") as node:
+        node.line()
+        assert node.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert (here / "control").exists()
+    assert said(here, "documents") == {"documents": []}
+    with running(here, "run", "--json") as node:
+        assert node.json()["documents"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_node_in_good_order(here: Path, there: Path, number: int) -> None:
+    call(here, "create", "notes")
+    with running(here, "run", "--json") as node, running(there, "run", "--json") as other:
+        node.line(), other.line()
+        said(there, "join", said(here, "invite", "notes")["invite"])
+        with running(there, "watch", "--json") as watching:
+            assert watching.json()["event"] == "watching"
+            assert node.stop(number) == 0
+            assert node.errors() == ""
+            event = watching.json()
+            while event["event"] != "peer-disconnected":
+                event = watching.json()
+            assert (event["code"], event["by_peer"]) == (16, True)
+
+
+def test_service_manager_is_told(here: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        with running(here, "run", NOTIFY_SOCKET=str(tmp_path / "notify")) as node:
+            assert manager.recv(100) == b"READY=1"
+            assert said(here, "documents") == {"documents": []}
+            node.stop()
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_control_socket_works_in_a_deep_directory(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    with running(deep, "run", "--json") as node:
+        node.line()
+        assert said(deep, "create", "notes")["name"] == "notes"
+
+
+def test_two_commands_at_once_wait_for_each_other(here: Path) -> None:
+    with (
+        running(here, "create", "one", "--json") as one,
+        running(here, "create", "two", "--json") as two,
+    ):
+        assert {one.json()["name"], two.json()["name"]} == {"one", "two"}
+    names = {each["name"] for each in said(here, "documents")["documents"]}
+    assert names == {"one", "two"}
+
+
+# What goes wrong
+
+
+def test_failure_has_its_exit_code_and_one_message(here: Path, tmp_path: Path) -> None:
+    assert call(here, "create", "notes").exit_code == 0
+    gone = call(here, "invite", "notes").stdout.strip()
+    expected = {
+        (2, "no document"): ("cat", "nowhere"),
+        (2, "no invite"): ("join", "garbage"),
+        (3, "nobody answered"): ("join", gone),
+        (1, "does not exist"): ("share", str(tmp_path / "missing.md")),
+        (2, "add --yes"): ("forget", "notes"),
+    }
+    for (code, words), given in expected.items():
+        data = tmp_path / "there" if given[0] == "join" else here
+        failed = call(data, *given)
+        assert (failed.exit_code, failed.stdout) == (code, ""), given
+        assert failed.stderr.startswith("culm: "), given
+        assert words in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_refused_invite_has_its_own_exit_code(here: Path, there: Path, tmp_path: Path) -> None:
+    with running(here, "run", "--json") as node:
+        node.line()
+        said(here, "create", "notes")
+        invite = said(here, "invite", "notes")["invite"]
+        said(there, "join", invite)
+        refused = call(tmp_path / "late", "join", invite, "--json")
+        assert refused.exit_code == 4
+        assert json.loads(refused.stdout)["error"]["exit_code"] == 4
+
+
+def test_failure_is_json_as_well(here: Path) -> None:
+    failed = call(here, "cat", "nowhere", "--json")
+    error = json.loads(failed.stdout.splitlines()[-1])["error"]
+    assert (error["type"], error["exit_code"]) == ("UnknownDocumentError", 2)
+
+
+def test_debug_shows_the_traceback(here: Path) -> None:
+    assert "Traceback" in call(here, "cat", "nowhere", "--debug").stderr
+
+
+@pytest.mark.parametrize("data", ["file", "file/below"])
+def test_data_directory_that_cannot_be_one_is_an_error(tmp_path: Path, data: str) -> None:
+    (tmp_path / "file").write_text("x")
+    failed = call(tmp_path / data, "documents")
+    assert failed.exit_code == 1
+    assert "data directory" in failed.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_data_directory_that_may_not_be_written_is_an_error(here: Path) -> None:
+    assert call(here, "create", "notes").exit_code == 0
+    here.chmod(0o500)
+    failed = call(here, "documents")
+    here.chmod(0o700)
+    assert failed.exit_code == 1
+    assert "may not be written" in failed.stderr
+
+
+def test_unknown_setting_is_an_error_of_use(here: Path) -> None:
+    here.mkdir()
+    (here / "culm.toml").write_text('lisen = "127.0.0.1:0"')
+    failed = call(here, "documents")
+    assert failed.exit_code == 2
+    assert "did you mean listen?" in failed.stderr
+    assert call(None, "config", CULM_LISEN="x").exit_code == 2
+
+
+def test_address_in_use_is_a_failure(here: Path, there: Path) -> None:
+    address = free_address()
+    with running(here, "run", "--json", CULM_LISTEN=address) as node:
+        node.line()
+        failed = call(there, "run", CULM_LISTEN=address)
+        assert failed.exit_code == 1
+        assert address in failed.stderr
+
+
+# The rest
+
+
+def test_config_shows_value_and_origin(here: Path) -> None:
+    settings = json.loads(call(here, "config", "--log-level", "info", "--json").stdout)
+    assert settings["log_level"] == {"value": "info", "origin": "flag --log-level"}
+    assert settings["listen"]["origin"] == "environment CULM_LISTEN"
+    assert "ORIGIN" in call(here, "config").stdout
+
+
+def test_log_is_json_on_stderr_if_asked_for(here: Path) -> None:
+    done = call(here, "create", "notes", "--log-format", "json", "-vv", "--json")
+    assert len(done.stdout.splitlines()) == 1
+    for line in done.stderr.splitlines():
+        assert {"time", "level", "event"} <= json.loads(line).keys()
+
+
+def test_cat_gives_the_text_and_nothing_else(here: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("no line end 😀")
+    call(here, "import", str(path))
+    assert call(here, "cat", "a").stdout == "no line end 😀"
+
+
+def test_forget_with_yes_deletes(here: Path) -> None:
+    assert call(here, "create", "notes").exit_code == 0
+    assert json.loads(call(here, "forget", "notes", "--yes", "--json").stdout)["name"] == "notes"
+    assert json.loads(call(here, "documents", "--json").stdout) == {"documents": []}
+
+
+def test_help_has_an_example_for_every_command() -> None:
+    overview = call(None, "--help").stdout
+    names = re.findall(r"^  ([a-z]+) ", overview.partition("Commands:")[2], flags=re.MULTILINE)
+    assert {"run", "create", "invite", "join", "share", "documents", "cat", "watch"} <= set(names)
+    assert {"peers", "status", "export", "import", "backup", "forget", "config", "demo"} <= set(
+        names
+    )
+    for name in set(names) - {"demo"}:
+        assert f"Example:\n    culm {name}" in call(None, name, "--help").stdout
+
+
+def test_help_loads_no_engine() -> None:
+    code = "import sys, node.cli.application; print({'pycrdt', 'sqlite3'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -1,0 +1,406 @@
+import asyncio
+import contextlib
+import json
+import tarfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from pycrdt import Doc, Text
+
+from domain.errors import (
+    CulmError,
+    DialError,
+    InviteError,
+    MirrorError,
+    NodeClosedError,
+    UnknownDocumentError,
+    UpdateError,
+    UsageError,
+)
+from node import Node, NodeConfig
+from node.commands.handler import NodeCommands
+from tests.contracts.command_handler import WAIT_S, Command, CommandHandlerContract, answers_of
+
+CONFIG = NodeConfig(listen="127.0.0.1:0")
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[NodeCommands]:
+    async with Node.open(directory, CONFIG) as node:
+        yield NodeCommands(node, directory)
+
+
+class TestNodeCommands(CommandHandlerContract):
+    @asynccontextmanager
+    async def handler(self) -> AsyncIterator[NodeCommands]:
+        with TemporaryDirectory() as directory:
+            async with opened(Path(directory)) as self.commands:
+                yield self.commands
+
+    def answered(self) -> Command:
+        return "documents", {}
+
+    def refused(self) -> tuple[Command, type[CulmError]]:
+        return ("cat", {"document": "nowhere"}), UnknownDocumentError
+
+    def endless(self) -> Command:
+        return "watch", {}
+
+    async def until_idle(self) -> None:
+        while self.commands.running:  # noqa: ASYNC110 - as in `until`
+            await asyncio.sleep(0)
+
+
+async def done(commands: NodeCommands, command: str, **arguments: object) -> dict[str, Any]:
+    """Carry out a command and give its last answer."""
+    return dict((await answers_of(commands, (command, arguments)))[-1])
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Look again and again until it holds."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 - files and states of the node tell nobody that they change
+            await asyncio.sleep(0.01)
+
+
+async def holding(path: Path, *words: str) -> None:
+    """Wait until a file has these words."""
+    await until(lambda: path.exists() and all(word in path.read_text() for word in words))
+
+
+async def exhaust(answers: AsyncIterator[object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        async for _ in answers:
+            pass
+
+
+@asynccontextmanager
+async def following(
+    commands: NodeCommands, command: str, **arguments: object
+) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Carry out a command that goes on, in the background: its first answer, and all answers so far."""
+    answers: list[dict[str, Any]] = []
+    first: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def follow() -> None:
+        try:
+            async for answer in commands.handle(command, arguments):
+                answers.append(dict(answer))
+                if answer["event"] in ("mirroring", "watching"):
+                    first.set_result(dict(answer))
+        except CulmError as error:
+            if first.done():
+                raise
+            first.set_exception(error)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(follow())
+        yield await asyncio.wait_for(first, WAIT_S), answers
+        task.cancel()
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[NodeCommands]:
+    async with opened(tmp_path / "here") as commands:
+        yield commands
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[NodeCommands]:
+    async with opened(tmp_path / "there") as commands:
+        yield commands
+
+
+# Documents
+
+
+async def test_document_is_found_by_name_id_and_first_digits(here: NodeCommands) -> None:
+    created = await done(here, "create", name="meeting notes")
+    for meant in ("meeting notes", created["document"], created["document"][:4].upper()):
+        assert (await done(here, "cat", document=meant))["document"] == created["document"]
+
+
+@pytest.mark.parametrize("meant", ["", "meeting", "abc", "%", "f" * 64])
+async def test_nothing_else_finds_a_document(here: NodeCommands, meant: str) -> None:
+    await done(here, "create", name="meeting notes")
+    with pytest.raises(UnknownDocumentError):
+        await done(here, "cat", document=meant)
+
+
+async def test_name_of_several_documents_is_refused_with_their_ids(here: NodeCommands) -> None:
+    created = [await done(here, "create", name="twin") for _ in range(2)]
+    with pytest.raises(UsageError) as caught:
+        await done(here, "cat", document="twin")
+    assert all(each["document"][:16] in str(caught.value) for each in created)
+
+
+async def test_argument_of_another_type_is_refused(here: NodeCommands) -> None:
+    for arguments in ({"name": 3}, {"name": None}, {}):
+        with pytest.raises(UsageError):
+            await done(here, "create", **arguments)
+
+
+async def test_root_that_is_not_there_is_refused(here: NodeCommands) -> None:
+    await done(here, "create", name="notes")
+    with pytest.raises(UsageError, match="other"):
+        await done(here, "cat", document="notes", root="other")
+
+
+async def test_forgotten_document_is_gone(here: NodeCommands) -> None:
+    await done(here, "create", name="notes")
+    await done(here, "forget", document="notes")
+    assert (await done(here, "documents"))["documents"] == []
+
+
+# Files in and out
+
+
+async def test_text_goes_out_and_comes_in_again(here: NodeCommands, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.txt", tmp_path / "b.txt"
+    source.write_text("zwei ü\n😀\n")
+    imported = await done(here, "import", path=str(source))
+    assert (imported["name"], imported["format"]) == ("a", "text")
+    await done(here, "export", document="a", path=str(target), format="text")
+    assert target.read_bytes() == source.read_bytes()
+
+
+async def test_update_goes_to_another_node(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    doc: Doc[Any] = Doc()
+    text = doc.get("body", type=Text)
+    text += "from Yjs 😀"
+    path = tmp_path / "out.yjs"
+    path.write_bytes(doc.get_update())
+    await done(here, "import", path=str(path), name="one")
+    await done(here, "export", document="one", path=str(path), replace=True)
+    await done(there, "import", path=str(path), name="two")
+    assert (await done(there, "cat", document="two"))["text"] == "from Yjs 😀"
+
+
+async def test_text_into_a_document_replaces_its_text(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for text in ("one\ntwo\n", "one\nthree\n"):
+        path.write_text(text)
+        into = {} if text.endswith("two\n") else {"into": "a"}
+        await done(here, "import", path=str(path), **into)
+    assert (await done(here, "cat", document="a"))["text"] == "one\nthree\n"
+
+
+async def test_bad_update_leaves_no_document(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "bad.bin"
+    path.write_bytes(b"\xff" * 50)
+    with pytest.raises(UpdateError):
+        await done(here, "import", path=str(path))
+    assert (await done(here, "documents"))["documents"] == []
+
+
+async def test_text_that_is_not_utf8_is_refused(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(UsageError, match="UTF-8"):
+        await done(here, "import", path=str(path), format="text")
+
+
+async def test_export_replaces_no_file_unasked(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("mine")
+    await done(here, "create", name="notes")
+    with pytest.raises(UsageError, match="exists"):
+        await done(here, "export", document="notes", path=str(path))
+    assert path.read_text() == "mine"
+
+
+async def test_backup_of_a_running_node_can_be_opened(here: NodeCommands, tmp_path: Path) -> None:
+    archive, source = tmp_path / "backup.tar", tmp_path / "a.txt"
+    source.write_text("kept")
+    await done(here, "import", path=str(source))
+    saved = await done(here, "backup", path=str(archive))
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert saved["bytes"] == archive.stat().st_size
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path / "restored", filter="data")
+    async with opened(tmp_path / "restored") as restored:
+        assert (await done(restored, "cat", document="a"))["text"] == "kept"
+        before, after = await done(here, "status"), await done(restored, "status")
+        assert before["peer"] == after["peer"]
+    assert archive in (left := set(await asyncio.to_thread(lambda: list(tmp_path.iterdir()))))
+    assert not any(path.name.startswith(".") for path in left)
+
+
+# Peers
+
+
+async def test_join_brings_the_content(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("hello")
+    await done(here, "import", path=str(path))
+    invite = (await done(here, "invite", document="a"))["invite"]
+    joined = await done(there, "join", invite=invite)
+    assert (joined["name"], joined["role"], joined["synced"]) == ("a", "write", True)
+    assert (await done(there, "cat", document="a"))["text"] == "hello"
+    [owner] = here._context.node.owners()
+    [member] = here._context.node.peers.known
+    await until(lambda: owner.receipts.pending(member) == 0)
+    assert (await done(here, "status"))["documents"][0]["pending"] == {str(member): 0}
+    [peer] = (await done(here, "peers"))["peers"]
+    assert (peer["state"], peer["documents"]) == ("connected", [joined["document"]])
+    json.dumps(await done(here, "status"))
+
+
+async def test_used_invite_is_refused(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    await done(here, "create", name="notes")
+    invite = (await done(here, "invite", document="notes"))["invite"]
+    await done(there, "join", invite=invite)
+    async with opened(tmp_path / "late") as late:
+        with pytest.raises(InviteError) as caught:
+            await done(late, "join", invite=invite)
+        assert caught.value.reason == "used"
+        assert (await done(late, "documents"))["documents"] == []
+
+
+async def test_inviter_that_is_away_is_not_reachable(there: NodeCommands, tmp_path: Path) -> None:
+    async with opened(tmp_path / "gone") as gone:
+        await done(gone, "create", name="notes")
+        invite = (await done(gone, "invite", document="notes"))["invite"]
+    with pytest.raises(DialError):
+        await done(there, "join", invite=invite)
+
+
+async def test_watch_tells_what_happens(here: NodeCommands, there: NodeCommands) -> None:
+    await done(here, "create", name="notes")
+    invite = (await done(here, "invite", document="notes"))["invite"]
+    async with following(here, "watch") as (_, answers):
+        await done(there, "join", invite=invite)
+        wanted = {"peer-connected", "member-added"}
+        await until(lambda: wanted <= {each["event"] for each in answers})
+    for answer in answers:
+        json.dumps(answer)
+
+
+# Mirrors
+
+
+async def test_two_files_are_kept_equal(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours.md", tmp_path / "theirs.md"
+    ours.write_text("start\n")
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        first, _ = await enter(following(here, "share", path=str(ours)))
+        assert (first["name"], first["is_new"]) == ("ours.md", True)
+        await enter(following(there, "join", invite=first["invite"], path=str(theirs)))
+        await holding(theirs, "start")
+        theirs.write_text("start\nthere\n")
+        await holding(ours, "there")
+        ours.write_text("here\nstart\nthere\n")
+        await holding(theirs, "here", "there")
+        assert (await done(here, "status"))["mirrored"] == [str(ours)]
+    assert (await done(here, "status"))["mirrored"] == []
+
+
+async def test_shared_again_it_takes_in_what_was_edited_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("one\ntwo\n")
+    async with (
+        opened(tmp_path / "data") as commands,
+        following(commands, "share", path=str(path)) as (first, _),
+    ):
+        pass
+    path.write_text("one\ntwo\nthree\n")
+    async with opened(tmp_path / "data") as commands:
+        (tmp_path / "text").write_text("zero\none\ntwo\n")
+        await done(commands, "import", path=str(tmp_path / "text"), into="notes.md")
+        async with following(commands, "share", path=str(path)) as (again, _):
+            assert (again["document"], again["is_new"]) == (first["document"], False)
+            await holding(path, "zero\none\ntwo\nthree\n")
+        assert (await done(commands, "documents"))["documents"] == [
+            {key: first[key] for key in ("document", "name", "role")}
+        ]
+
+
+async def test_file_with_text_is_not_overwritten_and_the_invite_stays_unused(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours.md", tmp_path / "theirs.md"
+    ours.write_text("ours\n")
+    theirs.write_text("theirs\n")
+    async with following(here, "share", path=str(ours)) as (first, _):
+        with pytest.raises(MirrorError, match="--merge"):
+            await done(there, "join", invite=first["invite"], path=str(theirs))
+        assert theirs.read_text() == "theirs\n"
+        invite = first["invite"]
+        async with following(there, "join", invite=invite, path=str(theirs), merge=True):
+            await holding(theirs, "ours", "theirs")
+            await holding(ours, "ours", "theirs")
+
+
+async def test_file_is_mirrored_once(here: NodeCommands, tmp_path: Path) -> None:
+    path, link = tmp_path / "notes.md", tmp_path / "link.md"
+    path.write_text("x")
+    link.symlink_to(path)
+    async with following(here, "share", path=str(path)):
+        with pytest.raises(MirrorError, match="already"):
+            await done(here, "share", path=str(link))
+
+
+async def test_forgotten_document_ends_its_mirror(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("x")
+    answers = here.handle("share", {"path": str(path)})
+    first = await anext(answers)
+    await done(here, "forget", document=first["document"])
+    with pytest.raises(NodeClosedError, match="no longer mirrored"):
+        await exhaust(answers)
+    async with following(here, "share", path=str(path)) as (again, _):
+        assert again["is_new"]
+        assert again["document"] != first["document"]
+
+
+@pytest.mark.parametrize("name", ["missing.md", "."])
+async def test_what_is_no_file_is_not_shared(here: NodeCommands, tmp_path: Path, name: str) -> None:
+    with pytest.raises(MirrorError):
+        await done(here, "share", path=str(tmp_path / name))
+    assert (await done(here, "documents"))["documents"] == []
+
+
+async def test_file_that_is_not_utf8_leaves_no_document(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(MirrorError, match="UTF-8"):
+        await done(here, "share", path=str(path))
+    assert (await done(here, "documents"))["documents"] == []
+
+
+async def test_trouble_with_the_file_is_told_and_the_mirror_goes_on(
+    here: NodeCommands, tmp_path: Path
+) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("fine")
+    async with following(here, "share", path=str(path)) as (_, answers):
+        path.write_bytes(b"caf\xe9")
+        await until(lambda: any(each["event"] == "failed" and each["error"] for each in answers))
+        path.write_text("mended")
+        [owner] = here._context.node.owners()
+        await until(lambda: str(owner.document.ydoc.get("body", type=Text)) == "mended")
+
+
+async def test_damaged_memory_of_a_mirror_is_an_error(here: NodeCommands, tmp_path: Path) -> None:
+    path = tmp_path / "notes.md"
+    path.write_text("x")
+    async with following(here, "share", path=str(path)):
+        pass
+    [kept] = (tmp_path / "here" / "mirrors").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.write_text(kept.read_text()[:-5])
+    with pytest.raises(MirrorError, match="damaged"), contextlib.suppress(StopAsyncIteration):
+        await done(here, "share", path=str(path))

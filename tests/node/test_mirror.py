@@ -1,0 +1,138 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycrdt import Doc, Text
+
+from adapters.simulation.world import SimulatedMachine, SimulatedWorld
+from domain.errors import NodeClosedError, UsageError
+from domain.limits import COALESCE_BYTES_MAX
+from domain.ports.mirror import TextEdit, TextReplica
+from domain.text import apply_edits, difference
+from node import Node, NodeConfig
+from node.document import Document
+from node.mirror import BODY, DocumentText, _steps
+from node.wiring.simulated import simulated_adapters
+from tests.contracts.text_replica import WAIT_S, TextReplicaContract, insert
+
+
+@asynccontextmanager
+async def opened(machine: SimulatedMachine) -> AsyncIterator[Node]:
+    async with (
+        simulated_adapters(machine, NodeConfig()) as environment,
+        Node.run(environment) as node,
+    ):
+        yield node
+
+
+@asynccontextmanager
+async def document_on(machine: SimulatedMachine, text: str = "") -> AsyncIterator[Document]:
+    async with opened(machine) as node:
+        document = await node.create("notes")
+        if text:
+            DocumentText(document).edit([insert(0, text)])
+            await document.durable()
+        yield document
+
+
+def machine() -> SimulatedMachine:
+    return SimulatedWorld(asyncio.get_running_loop(), 1).machine("a")
+
+
+class TestDocumentText(TextReplicaContract):
+    """Over a real node, in a simulated machine whose disk can be full."""
+
+    @asynccontextmanager
+    async def replica(self, text: str) -> AsyncIterator[TextReplica]:
+        self.machine = machine()
+        async with document_on(self.machine, text) as self.document:
+            replica = DocumentText(self.document)
+            yield replica
+            replica.close()
+            self.machine.disk.mend()
+
+    async def edit_remotely(self, replica: TextReplica, edits: list[TextEdit]) -> None:
+        DocumentText(self.document).edit(edits)
+
+    async def forbid_writing(self, replica: TextReplica) -> None:
+        self.document._owner.document.ledger.read_only_reason = "a newer version wrote here"
+
+    async def fill_disk(self, replica: TextReplica) -> None:
+        self.machine.disk.fill()
+
+
+async def test_change_after_a_reload_is_noticed() -> None:
+    async with document_on(machine(), "old") as document:
+        replica = DocumentText(document)
+        assert replica.read() == "old"
+        state = document._owner.document
+        before, state.rebuild_reason = document.ydoc, "the test wants it"
+        state.on_edit()
+        await document.wait_until(lambda: document.ydoc is not before)
+        assert replica.read() == "old"
+        document.text(BODY).insert(0, "very ")
+        await asyncio.wait_for(replica.changed(), WAIT_S)
+        assert replica.read() == "very old"
+
+
+async def test_reload_alone_is_no_change() -> None:
+    async with document_on(machine(), "same") as document:
+        replica = DocumentText(document)
+        replica.read()
+        state = document._owner.document
+        before, state.rebuild_reason = document.ydoc, "the test wants it"
+        state.on_edit()
+        await document.wait_until(lambda: document.ydoc is not before)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await replica.changed()
+
+
+async def test_waiting_ends_when_the_node_closes() -> None:
+    async with asyncio.TaskGroup() as group:
+        async with document_on(machine(), "x") as document:
+            waiting = group.create_task(_ended(DocumentText(document)))
+        assert await waiting
+
+
+async def _ended(replica: DocumentText) -> bool:
+    with pytest.raises(NodeClosedError):
+        await replica.changed()
+    return True
+
+
+async def test_large_edit_is_made_in_transactions_of_64_kib() -> None:
+    async with document_on(machine()) as document:
+        sizes: list[int] = []
+        document.ydoc.observe(lambda event: sizes.append(len(event.update)))
+        DocumentText(document).edit([insert(0, "ö" * 200_000)])
+        assert len(sizes) > 1
+        assert max(sizes) < COALESCE_BYTES_MAX + 1_000
+
+
+async def test_half_a_character_is_refused_before_anything_changes() -> None:
+    async with document_on(machine(), "ab") as document:
+        replica = DocumentText(document)
+        with pytest.raises(UsageError):
+            replica.edit([insert(0, "x"), insert(2, "\ud800")])
+        assert replica.read() == "ab"
+
+
+TEXT = st.text(st.sampled_from("ab\n é😀e\u0301漢"), max_size=30)
+
+
+@given(before=TEXT, after=TEXT)
+def test_steps_in_bytes_do_what_edits_in_code_points_do(before: str, after: str) -> None:
+    edits = difference(before, after)
+    places = [at for edit in edits for at in (edit.position, edit.position + edit.deleted)]
+    offsets = [len(before[:at].encode()) for at in places]
+    doc: Doc[Text] = Doc()
+    text = doc.get("body", type=Text)
+    text += before
+    for start, end, inserted in _steps(edits, offsets):
+        del text[start:end]
+        text.insert(start, inserted)
+    assert str(text) == apply_edits(before, edits) == after
