@@ -1,0 +1,193 @@
+"""What has to hold in every scenario. A checker gives a list of complaints: none means that it holds."""
+
+import logging
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Final
+
+from adapters.simulation.link import TraceEvent, TraceKind
+from domain import limits
+from domain.identifiers import OperationId, Position
+from domain.operations.operation import decode_header
+from domain.sync.message import CompactOperation, decode_message
+from node.owner import DocumentOwner
+from tests.simulation.edit import content, marks
+from tests.simulation.member import Member
+
+SHOWN_CHARACTERS_MAX: Final = 300
+CONTROL: Final = b""
+
+
+class EqualReplicas:
+    """All replicas show the same, and have the same state vector."""
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        complaints = []
+        first, *others = members
+        assert first.document is not None
+        expected = content(first.document)
+        for other in others:
+            assert other.document is not None
+            found = content(other.document)
+            complaints += [
+                f"{other.name} and {first.name} differ in {part}: "
+                f"{_difference(repr(found[part]), repr(expected[part]))}"
+                for part in expected
+                if found[part] != expected[part]
+            ]
+        return complaints
+
+
+class NothingLost:
+    """Every edit that was said to be on disk is in every replica, once."""
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        acknowledged = set().union(*(member.acknowledged for member in members))
+        complaints = []
+        for member in members:
+            assert member.document is not None
+            found = marks(member.document)
+            lost = sorted(acknowledged.difference(found))
+            if lost:
+                complaints.append(f"{member.name} has lost {len(lost)} edits, {lost[0]} first")
+            if len(found) != len(set(found)):
+                complaints.append(f"{member.name} has an edit twice")
+        return complaints
+
+
+class SoundLogs:
+    """On each disk logs are without gaps, and each operation follows the one before; no place is given to two."""
+
+    def __init__(self) -> None:
+        self._taken: dict[Position, OperationId] = {}
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        return [complaint for member in members for complaint in self._check_disk(member)]
+
+    def _check_disk(self, member: Member) -> list[str]:
+        complaints = []
+        for ledger in member.machine.disk.content.ledgers.values():
+            ends: dict[object, tuple[int, OperationId | None]] = {}
+            for operation in ledger.operations:
+                count, tip = ends.get(operation.log, (0, None))
+                header = decode_header(operation.header)
+                if operation.seq_num != count or header.backlink != tip:
+                    complaints.append(f"{member.name} stores a gap before {operation.seq_num}")
+                ends[operation.log] = (operation.seq_num + 1, operation.operation_id)
+                complaints += self._take(operation.log, operation.seq_num, operation.operation_id)
+        return complaints
+
+    def _take(self, log: object, seq_num: int, operation_id: OperationId) -> list[str]:
+        position = Position(log, seq_num)  # type: ignore[arg-type]
+        if self._taken.setdefault(position, operation_id) != operation_id:
+            return [f"a fork: number {seq_num} of a log was given to two operations"]
+        return []
+
+
+class Bounds:
+    """What waits in memory stays within its bounds; call `look` often."""
+
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
+        self.inbox_max = 0
+
+    def look(self, members: Sequence[Member]) -> None:
+        for member in members:
+            if member.node is not None:
+                for owner in member.node._documents:
+                    self._look_at(member, owner)
+
+    def _look_at(self, member: Member, owner: DocumentOwner) -> None:
+        self.inbox_max = max(self.inbox_max, len(owner.inbox))
+        found = {
+            "inbox": (len(owner.inbox), limits.INBOX_OPERATIONS_MAX),
+            "inbox bytes": (
+                owner.inbox._bytes,
+                limits.INBOX_BYTES_MAX + limits.BODY_BYTES_MAX,
+            ),
+            "parked": (len(owner.document.gate), limits.PARKED_OPERATIONS_MAX),
+        }
+        for what, (size, bound) in found.items():
+            if size > bound:
+                self.complaints.append(f"{member.name}: {what} {size}, more than {bound}")
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        return self.complaints
+
+
+class Trace:
+    """Condenses what goes over the network to a digest, and counts what is not quiet after a time."""
+
+    def __init__(self) -> None:
+        self.digest = blake2b(digest_size=16)
+        self.events = 0
+        self.quiet_since: float | None = None
+        self.noise: list[str] = []
+
+    def report(self, event: TraceEvent) -> None:
+        self.events += 1
+        self.digest.update(
+            f"{event.time_s!r} {event.kind.value} {event.sender} {event.receiver} "
+            f"{event.connection}".encode()
+        )
+        self.digest.update(event.channel)
+        self.digest.update(event.message)
+        if self.quiet_since is not None and event.time_s > self.quiet_since:
+            self._listen(event)
+
+    def _listen(self, event: TraceEvent) -> None:
+        if event.kind is TraceKind.SENT and event.channel != CONTROL:
+            message = decode_message(event.message)
+            what = type(message).__name__
+            if isinstance(message, CompactOperation):
+                what += f" {message.seq_num}"
+            self.noise.append(
+                f"{event.sender} says {what} to {event.receiver} at {event.time_s:.3f}"
+            )
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        if not self.noise:
+            return []
+        return [f"not quiet: {len(self.noise)} messages, first {self.noise[0]}"]
+
+
+class Log(logging.Handler):
+    """Collects what nodes log when a task of theirs ends with an error, or a peer is suspected."""
+
+    EVENTS: Final = frozenset(
+        {
+            "runtime.task_failed",
+            "runtime.task_crashed",
+            "owner.operation_refused",
+            "document.rebuild",
+            "archive.rebuild",
+            "archive.snapshot_unusable",
+            "documents.damaged",
+            "exchange.paused",
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg in self.EVENTS:
+            details = {
+                key: value
+                for key, value in vars(record).items()
+                if key in ("task", "error", "reason", "operation", "peer")
+            }
+            self.records.append(f"{record.msg} {details} {record.exc_info or ''}")
+
+    def check(self, members: Sequence[Member]) -> list[str]:
+        return self.records
+
+
+def _difference(found: str, expected: str) -> str:
+    at = next(
+        (i for i, (one, other) in enumerate(zip(found, expected, strict=False)) if one != other),
+        min(len(found), len(expected)),
+    )
+    start = max(0, at - 40)
+    return f"...{found[start : at + 80]!r}, not ...{expected[start : at + 80]!r}"

@@ -1,0 +1,294 @@
+"""One scenario from one seed: nodes edit while things go wrong, then all heals, and everything has to be well.
+
+A scenario depends on its seed alone; `python -m scripts.simulate --seed N` repeats one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.simulation.disk import SimulatedDisk
+from adapters.simulation.link import LinkOptions
+from adapters.simulation.loop import run
+from adapters.simulation.network import SimulatedNetwork
+from adapters.simulation.world import SimulatedWorld
+from tests.simulation.checkers import (
+    Bounds,
+    EqualReplicas,
+    Log,
+    NothingLost,
+    SoundLogs,
+    Trace,
+)
+from tests.simulation.disk_first import DiskFirst
+from tests.simulation.member import Board, Member, tell
+from tests.simulation.options import Fault, Options, draw_options
+
+SETTLE_S: Final = 60.0
+"""How long after healing replicas may take to be equal and quiet."""
+LISTEN_S: Final = 30.0
+"""How long it has to stay quiet then."""
+JOIN_S: Final = 120.0
+"""How long the last may take to join and to make its edits, once nothing goes wrong any more."""
+VIRTUAL_S_MAX: Final = 3_600.0
+"""After so long a scenario hangs."""
+LOOK_S: Final = 0.25
+SLOW_WRITE_S: Final = (0.05, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a scenario went; it holds if there are no complaints."""
+
+    seed: int
+    options: Options
+    complaints: tuple[str, ...]
+    digest: str
+    events: int
+    operations: int
+    edits: int
+    crashes: int
+    settled_s: float | None
+
+
+class Scenario:
+    """A scenario that runs.
+
+    Args:
+        seed: What chance follows.
+        options: What the seed decides beforehand.
+    """
+
+    def __init__(self, seed: int, options: Options) -> None:
+        self.seed = seed
+        self.options = options
+        self.trace = Trace()
+        self.bounds = Bounds()
+        self.disk_first = DiskFirst()
+        self.log = Log()
+        self.complaints: list[str] = []
+        self.crashes = 0
+        self.settled_s: float | None = None
+        self._is_healed = False
+        loop = asyncio.get_running_loop()
+        self.network = SimulatedNetwork(
+            loop,
+            seed,
+            options=LinkOptions(
+                delay_s=options.delay_s,
+                jitter_s=options.jitter_s,
+                connection_lifetime_s=options.lifetime_s,
+            ),
+            silence_s_max=options.silence_s_max,
+            report=self.trace.report,
+        )
+        world = SimulatedWorld(loop, seed, network=self.network)
+        board = Board()
+        board.machines = [world.machine(name) for name in options.names]
+        self.members = {
+            machine.name: Member(machine, seed, options, board) for machine in board.machines
+        }
+
+    async def run(self) -> Report:
+        """Run it to its end."""
+        logging.getLogger("node").addHandler(self.log)
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(self._watch())
+                await self._go_wrong(group)
+                await self._heal()
+                await self._settle()
+                watch.cancel()
+            await self._end()
+        finally:
+            logging.getLogger("node").removeHandler(self.log)
+        return self._report()
+
+    # -- Going wrong --
+
+    async def _go_wrong(self, group: asyncio.TaskGroup) -> None:
+        started = asyncio.get_running_loop().time()
+        for member in self.members.values():
+            member.start()
+        faults = []
+        for fault in self.options.faults:
+            await self._sleep_until(started + fault.at_s)
+            faults.append(group.create_task(self._let_happen(fault), name=f"fault {fault.kind}"))
+        await self._sleep_until(started + self.options.faulty_s)
+        for each in faults:
+            await each
+
+    @staticmethod
+    async def _sleep_until(when: float) -> None:
+        await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
+
+    async def _let_happen(self, fault: Fault) -> None:
+        match fault.kind:
+            case "crash" | "stop":
+                await self._let_down(self.members[fault.hosts[0]], fault)
+            case "partition":
+                self.network.partition(fault.hosts)
+                await asyncio.sleep(fault.lasts_s)
+                self.network.heal()
+            case "block":
+                self.network.block(*fault.hosts)
+                await asyncio.sleep(fault.lasts_s)
+                self.network.unblock(*fault.hosts)
+            case "break":
+                self.network.break_connections(*fault.hosts)
+            case "clock":
+                clock = self.members[fault.hosts[0]].machine.clock
+                clock.wall_offset_s = fault.lasts_s - self.options.faulty_s / 2
+            case _:
+                await self._let_disk_fail(self.members[fault.hosts[0]].machine.disk, fault)
+
+    async def _let_down(self, member: Member, fault: Fault) -> None:
+        if not member.is_up:
+            return
+        if fault.kind == "crash":
+            self.crashes += 1
+            await member.crash()
+        else:
+            await member.stop()
+        await asyncio.sleep(fault.lasts_s)
+        if member.is_down:
+            member.start()
+
+    @staticmethod
+    async def _let_disk_fail(disk: SimulatedDisk, fault: Fault) -> None:
+        if fault.kind == "full":
+            disk.fill(after_writes=fault.after_writes)
+            await asyncio.sleep(fault.lasts_s)
+            disk.mend()
+        else:
+            usual, disk.write_s = disk.write_s, SLOW_WRITE_S
+            await asyncio.sleep(fault.lasts_s)
+            disk.write_s = usual
+
+    # -- Being well again --
+
+    async def _heal(self) -> None:
+        self.network.heal()
+        for name in self.options.names:
+            for other in self.options.names:
+                if name < other:
+                    self.network.unblock(name, other)
+                    self.network.set_link(name, other, LinkOptions(delay_s=self.options.delay_s))
+        for member in self.members.values():
+            member.machine.disk.mend()
+            member.is_in_hurry = True
+            if member.is_down:
+                member.start()
+        if not await self._wait_until(self._have_all_finished, JOIN_S):
+            late = [name for name, member in self.members.items() if not member.has_finished]
+            self.complaints.append(f"{late} have not joined, or not made all of their edits")
+
+    def _have_all_finished(self) -> bool:
+        return all(member.has_finished for member in self.members.values())
+
+    @staticmethod
+    async def _wait_until(condition: Callable[[], bool], within_s: float) -> bool:
+        deadline = asyncio.get_running_loop().time() + within_s
+        while not condition():
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
+
+    async def _settle(self) -> None:
+        if self.complaints:
+            return
+        loop = asyncio.get_running_loop()
+        members = list(self.members.values())
+        healed = loop.time()
+        if await self._wait_until(self._are_heights_equal, SETTLE_S):
+            self.settled_s = loop.time() - healed
+        await self._sleep_until(healed + SETTLE_S)
+        self.trace.quiet_since = loop.time()
+        await asyncio.sleep(LISTEN_S)
+        self.trace.quiet_since = None
+        for checker in (EqualReplicas(), NothingLost(), self.trace, self.bounds, self.disk_first):
+            self.complaints += checker.check(members)
+        for member in members:
+            if not await member.wait_for_peers(5):
+                self.complaints.append(f"{member.name} lacks acknowledgements of its peers")
+
+    def _are_heights_equal(self) -> bool:
+        heights = [
+            {
+                owner.document.document: owner.document.heights
+                for owner in member.node.owners()
+                if owner.document.role is not None
+            }
+            for member in self.members.values()
+            if member.node is not None
+        ]
+        return all(each == heights[0] for each in heights)
+
+    # -- Watching, ending --
+
+    async def _watch(self) -> None:
+        while True:
+            self.bounds.look(list(self.members.values()))
+            self.disk_first.look(list(self.members.values()))
+            await asyncio.sleep(LOOK_S)
+
+    async def _end(self) -> None:
+        members = list(self.members.values())
+        for member in members:
+            await member.stop()
+            self.complaints += member.failures
+        await asyncio.sleep(self.options.silence_s_max + 1)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        self.complaints += sorted(f"a leaked task: {task.get_name()}" for task in tasks)
+        if self.network.connection_count:
+            self.complaints.append(f"{self.network.connection_count} leaked connections")
+        for checker in (SoundLogs(), self.log):
+            self.complaints += checker.check(members)
+
+    def _report(self) -> Report:
+        disks = [member.machine.disk.content for member in self.members.values()]
+        return Report(
+            seed=self.seed,
+            options=self.options,
+            complaints=tuple(self.complaints),
+            digest=self.trace.digest.hexdigest(),
+            events=self.trace.events,
+            operations=max(
+                sum(len(ledger.operations) for ledger in disk.ledgers.values()) for disk in disks
+            ),
+            edits=self.options.edits * len(self.members),
+            crashes=self.crashes,
+            settled_s=self.settled_s,
+        )
+
+
+def simulate(seed: int, options: Options | None = None) -> Report:
+    """Run the scenario of a seed; what goes wrong unforeseen is a complaint too."""
+    drawn = options or draw_options(seed)
+
+    async def scenario(seed: int) -> Report:
+        return await Scenario(seed, drawn).run()
+
+    try:
+        return run(scenario, seed, virtual_s_max=VIRTUAL_S_MAX)
+    except Exception as error:  # noqa: BLE001 - a scenario that cannot end has failed, whatever the reason
+        return Report(
+            seed=seed,
+            options=drawn,
+            complaints=(_tell(error),),
+            digest="",
+            events=0,
+            operations=0,
+            edits=0,
+            crashes=0,
+            settled_s=None,
+        )
+
+
+def _tell(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_tell(each) for each in error.exceptions)
+    return f"{tell(error)} {getattr(error, '__notes__', '')}"
