@@ -13,6 +13,7 @@
     ├── UpdateError                a CRDT update that no replica applies
     ├── EngineError                the CRDT engine failed on something that may be sound
     ├── SealError                  a sealed body that does not open
+    ├── PairwiseError              a message for this device alone that does not open
     ├── InviteError                an invite or a joining that is refused (`.reason`)
     ├── PeerError                  a peer broke the protocol (`.code` ends its connection)
     ├── NetworkError               a peer cannot be reached, or no longer
@@ -98,6 +99,16 @@ class EngineError(CulmError):
 
 class SealError(CodedError):
     """Sealed bytes that do not open: wrong key, wrong place or altered."""
+
+
+class PairwiseError(CodedError):
+    """A pairwise message that cannot be sealed or opened.
+
+    Args:
+        code: `malformed`, `unknown-prekey`, `wrong-prekey`, `wrong-key`, `no-session`, `replayed`, `skipped` or
+            `not-authentic`.
+        detail: What is wrong, for a person.
+    """
 
 
 class InviteError(CulmError):

@@ -24,6 +24,8 @@ class Label(Enum):
     """An inviter vouches for the contents of an invite."""
     JOIN = b"culm join v1\0"
     """The holder of an invite's key vouches for a joining device."""
+    PREKEY = b"culm prekey v1\0"
+    """A device vouches for a prekey of its own."""
 
 
 class DeviceKey:
