@@ -141,9 +141,12 @@ RECEIVE_BATCH_MAX: Final = (
 SEND_BACKLOG_MAX: Final = (
     4_096  # datagrams that a full socket did not take; more are lost, as on any link
 )
-CHANNEL_UNSENT_BYTES_MAX: Final = (
+STREAM_UNUSED_S: Final = 30.0  # a stream costs both ends about 3 KB; reopening it costs 33 bytes
+UNSENT_S: Final = 0.010  # so much of what its path takes may wait in a stream: none runs dry
+UNSENT_BYTES_MIN: Final = 8 * KIB  # the least that `UNSENT_S` is, in bytes: a few packets
+UNSENT_BYTES_MAX: Final = (
     64 * KIB
-)  # 10 ms at 50 Mbit/s: what waits here cannot be overtaken
+)  # the most: 10 ms at 50 Mbit/s; what waits in a stream cannot be overtaken within it
 CONNECTION_UNACKNOWLEDGED_BYTES_MAX: Final = (
     4 * MIB
 )  # bounds memory: 100 Mbit/s at a round trip of 300 ms

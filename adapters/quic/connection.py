@@ -35,7 +35,7 @@ from domain.limits import (
     KEEPALIVE_S,
     MESSAGE_BYTES_MAX,
 )
-from domain.ports.network import Channel, Connection, ConnectionStatistics
+from domain.ports.network import Channel, Connection, ConnectionStatistics, Priority
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class PeerConnection(Connection):
         self._key = key
         self._offer = offer
         self._expected = expected
-        self._multiplexer = Multiplexer(engine, self._schedule_flush)
+        self._multiplexer = Multiplexer(engine, self._schedule_flush, host.loop)
         self._hello: DiallerHello | ServerHello | None = None
         self._agreement: HelloAgreement | None = None
         self._lost: ConnectionLostError | None = None
@@ -162,12 +162,12 @@ class PeerConnection(Connection):
     def control(self) -> Channel:
         return self._control
 
-    def channel(self, name: bytes) -> Channel:
+    def channel(self, name: bytes, priority: Priority = Priority.NORMAL) -> Channel:
         if len(name) != CHANNEL_NAME_BYTES:
             raise ValueError(f"a channel name has {CHANNEL_NAME_BYTES} bytes, not {len(name)}")
         multiplexer = self._multiplexer
         return QuicChannel(
-            multiplexer, multiplexer.inbox(name), multiplexer.outbox(name), self._fail
+            multiplexer, multiplexer.inbox(name), multiplexer.outbox(name, priority), self._fail
         )
 
     def close_channel(self, name: bytes) -> None:

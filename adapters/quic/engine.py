@@ -31,13 +31,15 @@ from aioquic.quic.connection import (
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.recovery import K_MICRO_SECOND, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from adapters.quic.congestion import Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
-from domain.limits import STREAMS_UNREAD_MAX
+from adapters.quic.scheduler import ServiceOrder
+from domain.limits import STREAMS_UNREAD_MAX, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN, UNSENT_S
+from domain.ports.network import Priority
 
 VIRTUAL_ADDRESS: Final = ("culm", 0)
 CONTROL_STREAM: Final = 1
@@ -68,21 +70,6 @@ class Termination:
     by_peer: bool
 
 
-class _ActiveStreams(dict[QuicStream, None]):
-    """Stands in for aioquic's list of streams to visit: each stream once, in order of service."""
-
-    __slots__ = ()
-
-    def append(self, stream: QuicStream) -> None:
-        self[stream] = None
-
-    def extend(self, streams: Iterable[QuicStream]) -> None:
-        # They come as a set, in the order of their addresses in memory: no two runs would send the same packets.
-        for stream in sorted(streams, key=lambda each: each.stream_id or 0):
-            self.pop(stream, None)
-            self[stream] = None
-
-
 class _Streams(dict[int, QuicStream]):
     """Stands in for aioquic's table of streams: what is looked up is about to have something to say."""
 
@@ -91,7 +78,7 @@ class _Streams(dict[int, QuicStream]):
     def __init__(self, engine: "Engine") -> None:
         super().__init__()
         self._engine = engine
-        self.active = _ActiveStreams()
+        self.active = ServiceOrder()
         self.touched: dict[QuicStream, None] = {}
 
     def touch(self, stream: QuicStream) -> None:
@@ -108,6 +95,10 @@ class _Streams(dict[int, QuicStream]):
         if stream is not None:
             self.touch(stream)
         return stream
+
+    def pop(self, key: int, *default: Any) -> Any:  # noqa: ANN401 - as in dict
+        self.active.priorities.pop(key, None)
+        return super().pop(key, *default)
 
     def __setitem__(self, key: int, stream: QuicStream) -> None:
         super().__setitem__(key, stream)
@@ -136,7 +127,7 @@ class _Streams(dict[int, QuicStream]):
         receiver.on_stop_sending_delivery = on_stop  # type: ignore[method-assign]
 
     def values(self) -> Any:  # noqa: ANN401 - only read by the loop that writes stream limits
-        return list(self.touched)
+        return tuple(self.touched)
 
 
 class Engine(QuicConnection):
@@ -165,6 +156,7 @@ class Engine(QuicConnection):
         self._streams_released = 0
         self._streams_allowed = 0
         self._packets_unacknowledged = 0
+        self._are_limits_written = False
         self._stream_table = _Streams(self)
         super().__init__(
             configuration=configuration,
@@ -219,6 +211,12 @@ class Engine(QuicConnection):
         key = certificate.public_key() if certificate is not None else None
         return key.public_bytes_raw() if isinstance(key, Ed25519PublicKey) else None
 
+    @property
+    def unsent_bytes_max(self) -> int:
+        """How many unsent bytes of a stream are enough, so that it never runs dry: `UNSENT_S` at the present rate."""
+        rate = self._loss.congestion_window / max(self._loss._rtt_smoothed, K_MICRO_SECOND)
+        return max(UNSENT_BYTES_MIN, min(int(UNSENT_S * rate), UNSENT_BYTES_MAX))
+
     def unsent(self, stream_id: int) -> int:
         """How many bytes of a stream were written and never sent."""
         sender = self._sender(stream_id)
@@ -259,11 +257,16 @@ class Engine(QuicConnection):
         self.send_stream_data(stream_id, data, end)
         self.unacknowledged += len(data)
 
-    def open_stream(self, data: bytes) -> int:
+    def open_stream(self, data: bytes, priority: Priority = Priority.NORMAL) -> int:
         """Open the next unidirectional stream with its first bytes; only while `streams_openable`."""
         stream_id = self.get_next_available_stream_id(is_unidirectional=True)
+        self.prioritize(stream_id, priority)
         self.write(stream_id, data)
         return stream_id
+
+    def prioritize(self, stream_id: int, priority: Priority) -> None:
+        """Say how urgent what is sent on a stream is; without that, nothing is more urgent."""
+        self._stream_table.active.priorities[stream_id] = priority
 
     def receive(self, data: bytes, now: float) -> None:
         """Take a datagram."""
@@ -288,6 +291,7 @@ class Engine(QuicConnection):
     def datagrams(self, now: float) -> list[bytes]:
         """Take what is to be sent now."""
         self._now = now
+        self._are_limits_written = False
         if not self._network_paths:
             return []
         if self._handshake_confirmed and not self._close_pending:
@@ -297,11 +301,24 @@ class Engine(QuicConnection):
         return [data for data, _ in self.datagrams_to_send(now)]
 
     def next_event(self) -> QuicEvent | None:
-        """Take what has happened next."""
+        """Take what has happened next; what has arrived on a stream in a row comes in one piece."""
         event = super().next_event()
-        if isinstance(event, StreamDataReceived):
-            self._delivered += len(event.data)
-        return event
+        if not isinstance(event, StreamDataReceived):
+            return event
+        parts, is_end = [event.data], event.end_stream
+        while not is_end and self._events:
+            following = self._events[0]
+            if (
+                not isinstance(following, StreamDataReceived)
+                or following.stream_id != event.stream_id
+            ):
+                break
+            self._events.popleft()
+            parts.append(following.data)
+            is_end = following.end_stream
+        data = b"".join(parts)
+        self._delivered += len(data)
+        return StreamDataReceived(data=data, end_stream=is_end, stream_id=event.stream_id)
 
     def timer(self) -> float | None:
         """When `fire` is due."""
@@ -318,14 +335,15 @@ class Engine(QuicConnection):
         self.tls._supported_groups = [tls.Group.X25519]
 
     @property  # type: ignore[override] # it has all that aioquic uses of a list
-    def _streams_queue(self) -> _ActiveStreams:
+    def _streams_queue(self) -> ServiceOrder:
         return self._stream_table.active
 
     @_streams_queue.setter
     def _streams_queue(self, streams: Iterable[QuicStream]) -> None:
         table = self._stream_table
         table.active.clear()
-        table.active.update(dict.fromkeys(_with_something_to_say(streams)))
+        for stream in _with_something_to_say(streams):
+            table.active[stream] = None
         table.touched.clear()
 
     def _on_max_stream_data_delivery(self, delivery: QuicDeliveryState, stream: QuicStream) -> None:
@@ -362,6 +380,8 @@ class Engine(QuicConnection):
             stream.max_stream_data_local_sent = stream.max_stream_data_local
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        if self._are_limits_written:
+            return
         limit = self._local_max_data
         limit.value = self.credit.next_limit(
             limit.value,
@@ -374,6 +394,7 @@ class Engine(QuicConnection):
         received, limit.used = limit.used, 0  # aioquic would double the limit otherwise
         try:
             super()._write_connection_limits(builder=builder, space=space)
+            self._are_limits_written = True
         finally:
             limit.used = received
 

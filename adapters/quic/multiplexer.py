@@ -1,10 +1,12 @@
 """The channels of one connection on the streams of one engine.
 
-At most `CHANNELS_OPEN_MAX` streams are open each way; the one that was used least recently gives way, and its channel
-goes on with another stream when it is used again. No stream is ever opened past the peer's limit: frames wait here
-instead. The invariant: every queue is bounded, by the watermarks on the way out and by receive credit on the way in.
+At most `CHANNELS_OPEN_MAX` streams are open each way; the one that was used least recently gives way, and one that was
+not used for `STREAM_UNUSED_S` ends. A channel goes on with another stream when it is used again. No stream is ever
+opened past the peer's limit: frames wait here instead. The invariant: every queue is bounded, by the watermarks on the
+way out and by receive credit on the way in.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -14,12 +16,13 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import StreamHeader, encode_stream_header, take_stream_header
 from domain.errors import ConnectionLostError, PeerError
 from domain.limits import (
-    CHANNEL_UNSENT_BYTES_MAX,
     CHANNELS_OPEN_MAX,
     CHANNELS_UNASKED_MAX,
     CONNECTION_UNACKNOWLEDGED_BYTES_MAX,
     HELLO_BYTES_MAX,
+    STREAM_UNUSED_S,
 )
+from domain.ports.network import Priority
 
 _UNIDIRECTIONAL = 2
 
@@ -30,11 +33,16 @@ class Multiplexer:
     Args:
         engine: The connection's engine.
         schedule: Called whenever the engine has something to send.
+        loop: Whose time says which streams are unused.
     """
 
-    def __init__(self, engine: Engine, schedule: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, schedule: Callable[[], None], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._engine = engine
         self._schedule = schedule
+        self._loop = loop
+        self._sweep: asyncio.TimerHandle | None = None
         self._incoming: dict[int, Incoming] = {}
         self._inboxes: dict[bytes, Inbox] = {}
         self._outboxes: dict[bytes, Outbox] = {}
@@ -129,11 +137,14 @@ class Multiplexer:
 
     # --- Leaving ---
 
-    def outbox(self, name: bytes) -> Outbox:
-        """What is to be sent on a channel."""
+    def outbox(self, name: bytes, priority: Priority) -> Outbox:
+        """What is to be sent on a channel, and how urgent it is from now on."""
         outbox = self._outboxes.get(name)
         if outbox is None:
             outbox = self._outboxes[name] = Outbox(name)
+        outbox.priority = priority
+        if outbox.stream_id is not None:
+            self._engine.prioritize(outbox.stream_id, priority)
         return outbox
 
     def is_writable(self, outbox: Outbox) -> bool:
@@ -153,7 +164,7 @@ class Multiplexer:
         unsent = outbox.parked_bytes + sum(map(self._engine.unsent, outbox.draining))
         if outbox.stream_id is not None:
             unsent += self._engine.unsent(outbox.stream_id)
-        return unsent < CHANNEL_UNSENT_BYTES_MAX
+        return unsent < self._engine.unsent_bytes_max
 
     def write(self, outbox: Outbox, frame: bytes) -> None:
         """Queue a frame; it leaves in this turn of the event loop, as far as the network lets it."""
@@ -164,6 +175,7 @@ class Multiplexer:
             self._engine.write(outbox.stream_id, frame)
             if outbox.name:
                 self._open.move_to_end(outbox.name)
+                outbox.used_at = self._loop.time()
         elif self._engine.streams_openable > 0:
             self._open_stream(outbox, frame)
         else:
@@ -200,8 +212,8 @@ class Multiplexer:
         Raises:
             PeerError: What had arrived breaks the protocol.
         """
-        outbox = self.outbox(name)
-        if outbox.stream_id is not None and self._lost is None:
+        outbox = self._outboxes.get(name)
+        if outbox is not None and outbox.stream_id is not None and self._lost is None:
             del self._open[name]
             self._end_stream(outbox)
             self._schedule()
@@ -213,9 +225,24 @@ class Multiplexer:
         if len(self._open) >= CHANNELS_OPEN_MAX:
             self._end_stream(self._open.popitem(last=False)[1])
         header = encode_stream_header(StreamHeader(outbox.name, outbox.epoch))
-        outbox.stream_id = self._engine.open_stream(header + frames)
+        outbox.stream_id = self._engine.open_stream(header + frames, outbox.priority)
         outbox.epoch += 1
+        outbox.used_at = self._loop.time()
         self._open[outbox.name] = outbox
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(STREAM_UNUSED_S, self._end_unused)
+
+    def _end_unused(self) -> None:
+        self._sweep = None
+        while self._open:
+            outbox = next(iter(self._open.values()))
+            due = outbox.used_at + STREAM_UNUSED_S
+            if due > self._loop.time():
+                self._sweep = self._loop.call_at(due, self._end_unused)
+                return
+            del self._open[outbox.name]
+            self._end_stream(outbox)
+            self._schedule()
 
     def _end_stream(self, outbox: Outbox) -> None:
         if outbox.stream_id is not None:
@@ -237,6 +264,8 @@ class Multiplexer:
     def end(self, lost: ConnectionLostError) -> None:
         """The connection has ended: wake everybody."""
         self._lost = lost
+        if self._sweep is not None:
+            self._sweep.cancel()
         for inbox in (self.control_inbox, *self._inboxes.values()):
             inbox.wake()
         for outbox in self._waiting.values():

@@ -13,6 +13,7 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import FrameDecoder
 from domain.errors import PeerError
 from domain.limits import MESSAGE_BYTES_MAX, STREAMS_UNREAD_MAX
+from domain.ports.network import Priority
 
 Consume = Callable[[int, int], None]
 
@@ -171,11 +172,15 @@ class Outbox:
         name: The channel; empty for the control channel.
     """
 
-    __slots__ = ("_writers", "draining", "epoch", "name", "parked", "parked_bytes", "stream_id")
+    __slots__ = (
+        "_writers", "draining", "epoch", "name", "parked", "parked_bytes", "priority", "stream_id", "used_at",
+    )  # fmt: skip
 
     def __init__(self, name: bytes, stream_id: int | None = None) -> None:
         self.name = name
         self.stream_id = stream_id
+        self.priority = Priority.CRITICAL
+        self.used_at = 0.0
         self.epoch = 0
         self.draining: list[int] = []
         self.parked: list[bytes] = []

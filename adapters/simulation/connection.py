@@ -17,12 +17,12 @@ from domain.errors import ConnectionLostError
 from domain.identifiers import PeerId
 from domain.limits import (
     CHANNEL_NAME_BYTES,
-    CHANNEL_UNSENT_BYTES_MAX,
     CLOSE_REASON_BYTES_MAX,
     KIB,
     MESSAGE_BYTES_MAX,
+    UNSENT_BYTES_MAX,
 )
-from domain.ports.network import Channel, Connection, ConnectionStatistics
+from domain.ports.network import Channel, Connection, ConnectionStatistics, Priority
 
 CONTROL: Final = b""
 """The name of the control channel; no other name is so short."""
@@ -103,7 +103,7 @@ class SimulatedConnection(Connection):
     def control(self) -> Channel:
         return self._control
 
-    def channel(self, name: bytes) -> Channel:
+    def channel(self, name: bytes, priority: Priority = Priority.NORMAL) -> Channel:  # noqa: ARG002 - no channel waits for another here
         if len(name) != CHANNEL_NAME_BYTES:
             raise ValueError(f"a channel name has {CHANNEL_NAME_BYTES} bytes, not {len(name)}")
         channel = self._channel(name)
@@ -253,7 +253,7 @@ class SimulatedChannel(Channel):
     def offer(self, message: bytes) -> bool:
         _check_size(message)
         self._connection.check()
-        if self._queue_bytes > CHANNEL_UNSENT_BYTES_MAX:
+        if self._queue_bytes > UNSENT_BYTES_MAX:
             return False
         self._queue_message(message)
         return True
@@ -300,7 +300,7 @@ class SimulatedChannel(Channel):
 
     async def _until_writable(self) -> None:
         self._connection.check()
-        while self._queue_bytes > CHANNEL_UNSENT_BYTES_MAX:
+        while self._queue_bytes > UNSENT_BYTES_MAX:
             await self._writable.wait()
             self._connection.check()
 
@@ -315,7 +315,7 @@ class SimulatedChannel(Channel):
             self._queue_bytes -= len(message)
             self._away_bytes += len(message)
             self._connection.carry_message(self._name, message)
-        if self._queue_bytes <= CHANNEL_UNSENT_BYTES_MAX:
+        if self._queue_bytes <= UNSENT_BYTES_MAX:
             self._writable.ring()
 
     def _tell_taken(self, size_bytes: int) -> None:

@@ -6,6 +6,7 @@ A transport sees bytes, peer ids and opaque channel names; it does not know what
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from domain.identifiers import PeerId
@@ -18,6 +19,23 @@ class ConnectionStatistics:
     bytes_sent: int
     bytes_received: int
     round_trip_s: float | None
+
+
+class Priority(IntEnum):
+    """What goes first when a connection has more to send than its path takes.
+
+    What stands higher here goes first, as far as it can be sent; what stands lower gets at least a small share, so
+    that nothing starves. Channels of the same priority share evenly. Each end ranks only what it sends itself.
+    """
+
+    CRITICAL = 0
+    """Keeps the connection going: the control channel."""
+    HIGH = 1
+    """Somebody watches for it: edits as they are made."""
+    NORMAL = 2
+    """The rest."""
+    LOW = 3
+    """Much at a time, for which nobody can wait anyway: catching up."""
 
 
 class Channel(Protocol):
@@ -92,10 +110,11 @@ class Connection(Protocol):
         """The channel that is always there."""
 
     @abstractmethod
-    def channel(self, name: bytes) -> Channel:
+    def channel(self, name: bytes, priority: Priority = Priority.NORMAL) -> Channel:
         """The channel of that name (32 bytes), made on first use; both sides must know the name.
 
-        What the peer sends on a name that we have not asked for waits, bounded by flow control, until we ask.
+        What the peer sends on a name that we have not asked for waits, bounded by flow control, until we ask. The
+        priority is of what we send; who asks for the channel again may change it.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ import pytest
 
 from domain.errors import ConnectionLostError, DialError, HandshakeError, NetworkError
 from domain.limits import KIB, MESSAGE_BYTES_MAX, MIB
-from domain.ports.network import Channel
+from domain.ports.network import Channel, Priority
 from tests.contracts.connected_peers import (
     SHUTTING_DOWN,
     TEST_S_MAX,
@@ -262,6 +262,31 @@ class NetworkInterfaceContract(ABC):
         async with connected(open_network) as (dialled, accepted):
             assert dialled.control.offer(b"taken")
             assert await accepted.control.receive() == b"taken"
+
+    async def test_what_is_urgent_does_not_wait_for_bulk(
+        self, open_network: NetworkFactory
+    ) -> None:
+        count = 64
+        async with connected(open_network) as (dialled, accepted):
+            bulk = dialled.channel(channel_name(1), Priority.LOW)
+            live = dialled.channel(channel_name(2), Priority.HIGH)
+            sending = asyncio.create_task(send_all(bulk, [bytes(64 * KIB)] * count))
+            receiving = asyncio.create_task(
+                receive_count(accepted.channel(channel_name(1), Priority.LOW), count)
+            )
+            await asyncio.sleep(0)
+            await live.send(b"now")
+            assert await accepted.channel(channel_name(2)).receive() == b"now"
+            assert not receiving.done()
+            await sending
+            await receiving
+
+    async def test_a_priority_may_change(self, open_network: NetworkFactory) -> None:
+        async with connected(open_network) as (dialled, accepted):
+            for priority in Priority:
+                await dialled.channel(channel_name(1), priority).send(priority.name.encode())
+                received = await accepted.channel(channel_name(1), priority).receive()
+                assert received == priority.name.encode()
 
     async def test_a_channel_that_was_given_up_holds_up_no_other(
         self, open_network: NetworkFactory

@@ -122,7 +122,7 @@ def test_what_waits_for_a_reader_that_stops_for_a_minute_is_bounded(seed: int) -
                     for exchange in link.exchanges.values():
                         waiting = exchange._channel._queue_bytes  # type: ignore[attr-defined]
                         waiting += sum(map(len, exchange._session._messages))
-                        assert waiting <= limits.CHANNEL_UNSENT_BYTES_MAX + limits.MESSAGE_BYTES_MAX
+                        assert waiting <= limits.UNSENT_BYTES_MAX + limits.MESSAGE_BYTES_MAX
             await village.check_unharmed()
             received = 0
             async with asyncio.timeout(60):

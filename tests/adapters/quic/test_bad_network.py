@@ -9,7 +9,7 @@ from adapters.quic.connection import PeerConnection
 from adapters.simulation.loop import run
 from domain.connectivity.close_codes import CloseCode
 from domain.errors import DialError, HandshakeError
-from domain.limits import HELLO_S_MAX, IDLE_S_MAX, KEEPALIVE_S, MIB
+from domain.limits import HELLO_S_MAX, IDLE_S_MAX, KEEPALIVE_S, MIB, STREAM_UNUSED_S
 from domain.ports.network import Connection
 from tests.adapters.quic.wire import Wire
 from tests.contracts.connected_peers import (
@@ -199,6 +199,39 @@ def test_a_close_that_was_lost_is_told_again() -> None:
             return await far.wait_closed()
 
     assert run(scenario, 0) == (CloseCode.UNUSED, "not needed", True)
+
+
+def test_an_unused_stream_ends_and_its_channel_goes_on() -> None:
+    async def scenario(seed: int) -> list[int]:
+        wire = Wire(seed=seed)
+        alice, bob = wire.network(device(1)), wire.network(device(2))
+        await alice.start()
+        await bob.start()
+        async with asyncio.timeout(1_000):  # virtual, as below
+            near, far = await connect(alice, bob, device(2))
+            assert isinstance(near, PeerConnection)
+            assert isinstance(far, PeerConnection)
+            counts = []
+            for turn in range(3):
+                for number in range(5):
+                    message = b"turn %d" % turn
+                    await near.channel(channel_name(number)).send(message)
+                    assert await far.channel(channel_name(number)).receive() == message
+                counts.append(len(near._multiplexer._open))
+                await asyncio.sleep(STREAM_UNUSED_S / 2)
+                await near.channel(channel_name(0)).send(b"in use")
+                assert await far.channel(channel_name(0)).receive() == b"in use"
+                await asyncio.sleep(STREAM_UNUSED_S / 2 + 1)
+                counts.append(len(near._multiplexer._open))
+                await asyncio.sleep(STREAM_UNUSED_S)
+                counts.append(len(near._engine._streams))
+                counts.append(len(far._engine._streams))
+        await alice.close(0, "")
+        await bob.close(0, "")
+        return counts
+
+    in_use, control_alone = 1, 1
+    assert run(scenario, 0) == [5, in_use, control_alone, control_alone] * 3
 
 
 def test_data_and_memory_settle_after_a_long_stop() -> None:
