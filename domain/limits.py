@@ -55,6 +55,11 @@ POSITIONS_CACHED_MAX: Final = (
     16_384  # recent operation ids kept in memory for a document (about 2 MB)
 )
 
+MEMBERSHIPS_CACHED_MAX: Final = (
+    1_024  # causal pasts, and roles in them, that are remembered: a look-up walks the changes
+)
+ODDS_MAX: Final = 4_096  # pairs of changes at odds; with more, every look-up resolves them all
+
 # --- Local edits ---
 COALESCE_S_MAX: Final = 0.020  # signing each keystroke costs 30 times the CRDT work
 COALESCE_BYTES_MAX: Final = 64 * KIB

@@ -18,7 +18,17 @@ from domain.identifiers import (
 )
 from domain.identity import SEED_BYTES, SIGNATURE_BYTES, DeviceKey
 from domain.ledger.ledger import Height
-from domain.operations.control import Add, Claim, ControlBody, Genesis, InviteTerms, Role
+from domain.operations.control import (
+    Add,
+    Claim,
+    ControlBody,
+    Genesis,
+    InviteTerms,
+    Leave,
+    Remove,
+    Role,
+    SetRole,
+)
 from domain.operations.kind import KIND_MAX
 from domain.operations.operation import BasicExtension, Extension, Operation, sign
 from domain.ports.environment import Entropy
@@ -122,6 +132,7 @@ control_bodies: Final[st.SearchStrategy[ControlBody]] = st.one_of(
         expires_us=timestamps,
         uses=st.integers(1, limits.INVITE_USES_MAX),
         confirm=st.booleans(),
+        person=st.none() | peer_ids,
     ),
     st.builds(
         Add,
@@ -131,6 +142,9 @@ control_bodies: Final[st.SearchStrategy[ControlBody]] = st.one_of(
         prekey_hash=st.none() | some_bytes(ID_BYTES),
         proof=signatures,
     ),
+    st.builds(Remove, member=peer_ids),
+    st.builds(SetRole, member=peer_ids, role=st.sampled_from(Role)),
+    st.just(Leave()),
     st.builds(
         Claim,
         log_id=log_ids,

@@ -90,8 +90,7 @@ class Gate:
                 assert admission.missing is not None
                 self._park(candidate, admission.missing)
             elif admission.standing is Standing.READY:
-                assert admission.past is not None
-                self._ledger.add(candidate, admission.past)
+                self._ledger.add(candidate, admission)
                 admitted.entered.append(candidate)
                 candidates.extend(reversed(self._take_dependents(candidate)))
 

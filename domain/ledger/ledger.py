@@ -6,7 +6,7 @@ of content are not looked at: no key is needed here.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
@@ -14,21 +14,16 @@ from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
 from domain.ledger.claim import Claims, ExplicitClaim
+from domain.ledger.counting import Counting
 from domain.ledger.log import LogState, Vector, join
-from domain.ledger.membership import Invitation, Membership
-from domain.operations.control import (
-    DOCUMENT_FORMAT,
-    Add,
-    Claim,
-    Genesis,
-    InviteTerms,
-    Role,
-    decode_body,
-)
+from domain.ledger.membership import CHANGING_KINDS, Membership, Place
+from domain.ledger.permission import Permission
+from domain.operations.control import DOCUMENT_FORMAT, Claim, Genesis, Role, decode_body
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 
-KNOWN_CONTROL_KINDS = frozenset({Kind.GENESIS, Kind.INVITE, Kind.ADD, Kind.CLAIM})
+TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE, Kind.LEAVE})
+KNOWN_CONTROL_KINDS = CHANGING_KINDS | {Kind.CLAIM}
 
 
 class Standing(Enum):
@@ -46,11 +41,19 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the ledger says to an operation; `missing` names one thing that is not here, `past` is its causal past."""
+    """What the ledger says to an operation.
+
+    Args:
+        standing: How it stands to the ledger.
+        missing: One thing that is not here.
+        past: Its causal past.
+        need: For a change of membership, the role that its author needs for it.
+    """
 
     standing: Standing
     missing: Position | OperationId | None = None
-    past: Vector | None = None
+    past: Vector = field(default_factory=dict)
+    need: Role = Role.PULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +73,13 @@ class Ledger:
 
     def __init__(self, document: DocumentId) -> None:
         self.document = document
-        self.membership = Membership(document)
+        self.membership = Membership()
+        self._permission = Permission(document, self.membership)
         self.claims = Claims()
         self.read_only_reason: str | None = None
         self._logs: dict[LogKey, LogState] = {}
         self._by_slot: list[LogState] = []
+        self.counting = Counting(self.membership, self._by_slot)
         self._tips: dict[OperationId, Position] = {}
         self._positions: OrderedDict[OperationId, Position] = OrderedDict()
 
@@ -170,8 +175,8 @@ class Ledger:
                 )
             join(past, self.past_of(place))
         self._check_form(operation, log, past)
-        self._check_permission(operation, past)
-        return Admission(Standing.READY, past=past)
+        need = self._check_permission(operation, past)
+        return Admission(Standing.READY, past=past, need=need)
 
     def _is_genesis(self, operation: Operation) -> bool:
         return bytes(operation.operation_id) == bytes(self.document)
@@ -209,38 +214,33 @@ class Ledger:
         if extension.timestamp < log.timestamp:
             raise OperationError("wrong-timestamp", "timestamps of a log never go back")
 
-    def _check_permission(self, operation: Operation, past: Vector) -> None:
-        """Check what the author may do at that place."""
+    def _check_permission(self, operation: Operation, past: Vector) -> Role:
+        """Check what the author may do at that place; give the role that it needs for it."""
         kind, author = operation.extension.kind, operation.author
         if kind == Kind.GENESIS:
             decode_body(kind, operation.body)
             if operation.extension.previous or operation.header.seq_num:
                 raise OperationError("wrong-genesis", "a genesis operation builds on nothing")
-            return
+            return Role.PULL
         role = self.membership.role_at(author, past)
         if role is None:
             raise OperationError("not-a-member", f"{author.short} is not a member there")
         if is_content(kind):
             if role < Role.WRITE:
                 raise OperationError("not-permitted", f"{author.short} may not write there")
-        elif kind in KNOWN_CONTROL_KINDS:
-            self._check_control(operation, past)
+            return Role.WRITE
+        if kind not in KNOWN_CONTROL_KINDS:
+            return Role.PULL
+        body = decode_body(kind, operation.body)
+        if isinstance(body, Genesis):
+            raise OperationError("wrong-genesis", "a document is founded once")
+        if isinstance(body, Claim):
+            self.claims.check(body.clients, LogKey(author, body.log_id), past)
+        return self._permission.check(author, body, past)
 
-    def _check_control(self, operation: Operation, past: Vector) -> None:
-        author = operation.author
-        match decode_body(operation.extension.kind, operation.body):
-            case InviteTerms() as terms:
-                self.membership.check_invite(author, terms, past)
-            case Add() as add:
-                self.membership.check_add(author, add, past)
-            case Claim() as claim:
-                self.claims.check(claim.clients, LogKey(author, claim.log_id), past)
-            case Genesis():
-                raise OperationError("wrong-genesis", "a document is founded once")
-
-    def add(self, operation: Operation, past: Vector) -> None:
-        """Take in an operation that `examine` found ready, with the causal past that it gave."""
-        position = operation.position
+    def add(self, operation: Operation, admission: Admission) -> None:
+        """Take in an operation that `examine` found ready, with what it said."""
+        position, past = operation.position, admission.past
         log = self._logs.get(position.log)
         if log is None:
             log = self._start_log(position.log, content=is_content(operation.extension.kind))
@@ -255,7 +255,8 @@ class Ledger:
         self._tips[operation.operation_id] = position
         self.place(operation.operation_id, position)
         if not log.is_content:
-            self._take_control(operation, log.slot, past)
+            self._take_control(operation, log.slot, admission)
+        self.counting.take(log, past)
 
     def _start_log(self, key: LogKey, *, content: bool) -> LogState:
         log = LogState(len(self._by_slot), key, is_content=content)
@@ -265,32 +266,29 @@ class Ledger:
             self.claims.derive(key)
         return log
 
-    def _take_control(self, operation: Operation, slot: int, past: Vector) -> None:
+    def _take_control(self, operation: Operation, slot: int, admission: Admission) -> None:
         kind, author, seq_num = operation.extension.kind, operation.author, operation.header.seq_num
         if kind not in KNOWN_CONTROL_KINDS:
             # From a manager alone: else any member could make a document read-only for everybody.
-            if self.membership.role_at(author, past) == Role.MANAGE:
+            if self.membership.role_at(author, admission.past) == Role.MANAGE:
                 self.read_only_reason = (
                     f"it holds an operation of kind {kind}, which needs a newer culm"
                 )
             return
-        match decode_body(kind, operation.body):
-            case Genesis() as genesis:
-                self.membership.found(author, slot)
-                if genesis.format > DOCUMENT_FORMAT:
-                    self.read_only_reason = (
-                        f"its format is {genesis.format}, which needs a newer culm"
-                    )
-            case InviteTerms() as terms:
-                invitation = Invitation(slot=slot, seq_num=seq_num, inviter=author, terms=terms)
-                self.membership.invite(operation.operation_id, invitation)
-            case Add() as add:
-                self.membership.add(add, slot, seq_num)
-            case Claim() as claim:
-                entry = ExplicitClaim(
-                    operation.operation_id, slot, seq_num, LogKey(author, claim.log_id)
-                )
-                self.claims.claim(claim.clients, entry)
+        body = decode_body(kind, operation.body)
+        if isinstance(body, Claim):
+            entry = ExplicitClaim(
+                operation.operation_id, slot, seq_num, LogKey(author, body.log_id)
+            )
+            self.claims.claim(body.clients, entry)
+            return
+        if isinstance(body, Genesis) and body.format > DOCUMENT_FORMAT:
+            self.read_only_reason = f"its format is {body.format}, which needs a newer culm"
+        past = {**admission.past, slot: seq_num}
+        place = Place(slot, seq_num, past)
+        self.membership.take(operation.operation_id, author, body, place, admission.need)
+        if kind in TAKING_KINDS or self.membership.is_at_odds:
+            self.counting.recount()
 
     # -- Keeping --
 
@@ -326,6 +324,7 @@ class Ledger:
         for operation_id, position in ledger._tips.items():
             ledger.place(operation_id, position)
         ledger.membership.restore(membership)
+        ledger.counting.recount()
         ledger.claims.restore(claims)
         ledger.read_only_reason = (
             None if reason is None else codec.take_text(reason, bytes_max=1024)

@@ -1,6 +1,7 @@
 """What is kept in memory of one log: its end, and what its operations build on in other logs."""
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Self
 
 from domain import codec, limits
@@ -39,6 +40,17 @@ class LogState:
         if count:
             vector[self.slot] = count
         return vector
+
+    def heights_before(self, count: int, slots: Iterable[int]) -> Vector:
+        """Give `vector_before(count)` for some logs alone; the log itself is not among them."""
+        raised = ((slot, self._raised.get(slot)) for slot in slots)
+        return {slot: steps.before(count) for slot, steps in raised if steps is not None}
+
+    def steps_of(self, slots: Iterable[int]) -> list[int]:
+        """List the first operation, and those that are the first to build on more of some logs; ascending."""
+        raised = (self._raised.get(slot) for slot in slots)
+        steps = {seq_num for one in raised if one is not None for seq_num in one.steps}
+        return sorted({0, *steps})
 
     @property
     def secret(self) -> SecretId | None:

@@ -1,25 +1,51 @@
-"""Who is a member, as of any place in the causal graph.
+"""Who is a member, as of any place in the causal graph, and which operations count.
 
-This version knows founding and adding; nobody is removed yet. Membership is looked up in a causal past, never "now", so
-that every replica answers alike.
+Membership is looked up in a causal past, or in all that is here, never by order of arrival; `domain.ledger.resolver`
+says which changes count in either. Where no two changes of the set are at odds, all of them do, and nothing has to be
+resolved: that is the usual case, and it costs what the changes about one device cost.
 """
 
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from domain import codec
+from domain import codec, limits
 from domain.errors import OperationError
-from domain.identifiers import DocumentId, OperationId, PeerId
-from domain.identity import Label, verify
+from domain.identifiers import OperationId, PeerId
 from domain.ledger.log import Vector
+from domain.ledger.resolver import Change, resolve, role_by, strikes
 from domain.operations.control import (
     Add,
+    ControlBody,
+    Genesis,
     InviteTerms,
+    Leave,
+    Remove,
     Role,
+    SetRole,
     decode_body,
     encode_body,
-    join_statement,
 )
 from domain.operations.kind import Kind
+
+CHANGING_KINDS = frozenset(
+    {Kind.GENESIS, Kind.INVITE, Kind.ADD, Kind.REMOVE, Kind.SET_ROLE, Kind.LEAVE}
+)
+NOTHING: frozenset[OperationId] = frozenset()
+Standing = tuple[Role | None, PeerId | None]
+"""What a device may do, and the first device of its person; both None for who is no member."""
+CacheKey = TypeVar("CacheKey")
+CacheValue = TypeVar("CacheValue")
+
+
+class Place(NamedTuple):
+    """Where an operation stands: its log, its number there, and its causal past without itself."""
+
+    slot: int
+    seq_num: int
+    past: Vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,44 +58,115 @@ class Invitation:
     terms: InviteTerms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """A role that somebody was given: where that stands, and by which invite."""
-
-    slot: int
-    seq_num: int
-    role: Role
-    invite: OperationId | None
-
-
 class Membership:
-    """The members of one document.
+    """The members of one document."""
 
-    Args:
-        document: The document.
-    """
-
-    def __init__(self, document: DocumentId) -> None:
-        self._document = document
-        self._grants: dict[PeerId, list[Grant]] = {}
+    def __init__(self) -> None:
+        self._changes: list[Change] = []
+        self._bodies: list[ControlBody] = []
+        self._by_slot: dict[int, list[Change]] = {}
+        self._about: dict[PeerId, list[Change]] = {}
+        self._by_author: dict[PeerId, list[Change]] = {}
+        self._takers: list[Change] = []
+        self._invites: dict[OperationId, Change] = {}
         self._invitations: dict[OperationId, Invitation] = {}
+        self._by_key: dict[PeerId, list[Change]] = {}
+        self._additions: dict[OperationId, list[Change]] = {}
+        self._odds: list[tuple[Change, Change]] = []
+        self._odds_are_many = False
+        self._resolved: OrderedDict[tuple[int, ...], frozenset[OperationId]] = OrderedDict()
+        self._standings: OrderedDict[tuple[PeerId, tuple[int, ...]], Standing] = OrderedDict()
+
+    # -- As of a causal past --
 
     def role_at(self, peer: PeerId, past: Vector) -> Role | None:
         """Give the peer's role as of a causal past; None for who is no member."""
-        roles = [
-            grant.role
-            for grant in self._grants.get(peer, ())
-            if grant.seq_num < past.get(grant.slot, 0)
-        ]
-        return max(roles, default=None)
+        return self._standing_at(peer, past)[0]
+
+    def person_at(self, peer: PeerId, past: Vector) -> PeerId | None:
+        """Give the first device of the peer's person as of a causal past; None for who is no member."""
+        return self._standing_at(peer, past)[1]
+
+    def members_at(self, past: Vector) -> dict[PeerId, Role]:
+        """Give all members with their roles, as of a causal past."""
+        key = self._key(past)
+        roles = {peer: self._standing(peer, past, key)[0] for peer in self._about}
+        return {peer: role for peer, role in roles.items() if role is not None}
+
+    def _standing_at(self, peer: PeerId, past: Vector) -> Standing:
+        return self._standing(peer, past, self._key(past))
+
+    def _standing(self, peer: PeerId, past: Vector, key: tuple[int, ...]) -> Standing:
+        if peer not in self._about:
+            return None, None
+        known = self._standings.get((peer, key))
+        if known is None:
+            known = role_by(self._counting(peer, past, self._void_at(past, key)))
+            _remember(self._standings, (peer, key), known)
+        return known
+
+    def _counting(
+        self, peer: PeerId, past: Vector, void: frozenset[OperationId]
+    ) -> Iterable[Change]:
+        return (
+            change
+            for change in self._about.get(peer, ())
+            if change.is_in(past) and change.operation_id not in void
+        )
+
+    def _key(self, past: Vector) -> tuple[int, ...]:
+        """Name a causal past by how many changes of each log belong to it."""
+        key: list[int] = []
+        for slot, changes in self._by_slot.items():
+            count = _count_in(changes, past.get(slot, 0))
+            if count:
+                key += (slot, count)
+        return tuple(key)
+
+    def _void_at(self, past: Vector, key: tuple[int, ...]) -> frozenset[OperationId]:
+        """Give the changes of a causal past that do not count in it."""
+        if not self._odds_are_many and not any(
+            first.is_in(past) and second.is_in(past) for first, second in self._odds
+        ):
+            return NOTHING
+        void = self._resolved.get(key)
+        if void is None:
+            void = resolve([change for change in self._changes if change.is_in(past)])
+            _remember(self._resolved, key, void)
+        return void
+
+    # -- By everything that this replica has --
+
+    @property
+    def everything(self) -> Vector:
+        """The causal past that holds all changes."""
+        return {slot: changes[-1].seq_num + 1 for slot, changes in self._by_slot.items()}
+
+    def void(self) -> frozenset[OperationId]:
+        """Give the changes that do not count."""
+        past = self.everything
+        return self._void_at(past, self._key(past))
 
     def role(self, peer: PeerId) -> Role | None:
-        """Give the peer's role by everything that this replica has."""
-        return max((grant.role for grant in self._grants.get(peer, ())), default=None)
+        """Give the peer's role."""
+        return self.role_at(peer, self.everything)
 
     def members(self) -> dict[PeerId, Role]:
-        """Give all members with their roles, by everything that this replica has."""
-        return {peer: max(grant.role for grant in grants) for peer, grants in self._grants.items()}
+        """Give all members with their roles."""
+        return self.members_at(self.everything)
+
+    def person(self, peer: PeerId) -> PeerId | None:
+        """Give the first device of the peer's person, which names the person; None for who is no member."""
+        return self.person_at(peer, self.everything)
+
+    def removals_of(self, peer: PeerId) -> list[Change]:
+        """List the changes that count and ended a membership of the peer, its own leaving included."""
+        void = self.void()
+        return [
+            change
+            for change in self._about.get(peer, ())
+            if change.role is None and change.operation_id not in void
+        ]
 
     def invitation(self, invite: OperationId) -> Invitation | None:
         """Find an invite operation."""
@@ -82,111 +179,227 @@ class Membership:
                 return operation_id, invitation
         return None
 
+    def is_revoked(self, invite: OperationId) -> bool:
+        """Whether nobody may join by that invite any more, since it was revoked or does not count."""
+        return self.is_revoked_at(invite, self.everything)
+
     def uses(self, invite: OperationId) -> int:
         """Count the distinct devices that joined by an invite."""
-        return sum(
-            any(grant.invite == invite for grant in grants) for grants in self._grants.values()
+        return len(self.admitted_at(invite, self.everything))
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """All changes, in causal order."""
+        return self._changes
+
+    @property
+    def is_at_odds(self) -> bool:
+        """Whether there are changes that do not all count together."""
+        return bool(self._odds) or self._odds_are_many
+
+    def last_changes(self) -> list[Change]:
+        """Give the last change of each log that holds any."""
+        return [changes[-1] for changes in self._by_slot.values()]
+
+    def takers_from(self, author: PeerId, need: Role) -> list[Change]:
+        """List the changes that count and leave a device less than a role."""
+        void = self.void()
+        return [
+            change
+            for change in self._about.get(author, ())
+            if change.takes
+            and (change.role is None or change.role < need)
+            and change.operation_id not in void
+        ]
+
+    def supports(self, author: PeerId, past: Vector, need: Role) -> bool:
+        """Whether the author has a role in that causal past by the changes that count now."""
+        if not self.is_at_odds:
+            return True  # every change counts, as it did when the operation was let in
+        role, _ = role_by(self._counting(author, past, self.void()))
+        return role is not None and role >= need
+
+    # -- For checking a change at its place --
+
+    def invites_at(self, key: PeerId, past: Vector) -> list[Change]:
+        """List the invite operations of a causal past that published a key."""
+        return [one for one in self._by_key.get(key, ()) if one.is_in(past)]
+
+    def is_revoked_at(self, invite: OperationId, past: Vector) -> bool:
+        """Whether nobody may join by an invite as of a causal past, since it was revoked or does not count."""
+        void = self._void_at(past, self._key(past))
+        return invite in void or any(self._counting(self._invites[invite].target, past, void))
+
+    def admitted_at(self, invite: OperationId, past: Vector) -> set[PeerId]:
+        """Give the devices that joined by an invite as of a causal past."""
+        void = self._void_at(past, self._key(past))
+        return {
+            one.target
+            for one in self._additions.get(invite, ())
+            if one.is_in(past) and one.operation_id not in void
+        }
+
+    # -- Taking a change into account --
+
+    def take(
+        self,
+        operation_id: OperationId,
+        author: PeerId,
+        body: ControlBody,
+        place: Place,
+        need: Role,
+    ) -> None:
+        """Take a checked change into account; `need` is the role that its author needs for it."""
+        change = self._make(operation_id, author, body, place, need)
+        self._note_odds(change)
+        self._changes.append(change)
+        self._bodies.append(body)
+        self._by_slot.setdefault(change.slot, []).append(change)
+        self._by_author.setdefault(author, []).append(change)
+        if change.concerns_member:
+            self._about.setdefault(change.target, []).append(change)
+        if change.takes:
+            self._takers.append(change)
+        if isinstance(body, InviteTerms):
+            self._invites[operation_id] = change
+            self._by_key.setdefault(body.key, []).append(change)
+            self._invitations[operation_id] = Invitation(
+                slot=change.slot, seq_num=change.seq_num, inviter=author, terms=body
+            )
+        if isinstance(body, Add):
+            self._additions.setdefault(body.invite, []).append(change)
+
+    def _make(
+        self,
+        operation_id: OperationId,
+        author: PeerId,
+        body: ControlBody,
+        place: Place,
+        need: Role,
+    ) -> Change:
+        kind, target, role = Kind.GENESIS, author, None
+        invite, uses, person = None, 0, None
+        match body:
+            case Genesis():
+                role, person = Role.MANAGE, author
+            case InviteTerms():
+                kind, target, uses = Kind.INVITE, body.key, body.uses
+            case Add():
+                kind, target, role = Kind.ADD, body.member, body.role
+                invite = self._invites.get(body.invite)
+                if invite is None:
+                    raise OperationError("unknown-invite", "an addition comes before its invite")
+                person = self._invitations[body.invite].terms.person or body.member
+            case Remove():
+                kind, target = Kind.REMOVE, body.member
+            case SetRole():
+                kind, target, role = Kind.SET_ROLE, body.member, body.role
+            case Leave():
+                kind = Kind.LEAVE
+            case _:
+                raise AssertionError(f"{type(body).__name__} changes no membership")
+        return Change(
+            operation_id=operation_id,
+            kind=kind,
+            author=author,
+            slot=place.slot,
+            seq_num=place.seq_num,
+            past=place.past,
+            depth=self._depth(place),
+            target=target,
+            role=role,
+            need=need,
+            invite=invite,
+            uses=uses,
+            person=person,
         )
 
-    def found(self, creator: PeerId, slot: int) -> None:
-        """Take the genesis operation into account: its author manages the document."""
-        self._grants[creator] = [Grant(slot=slot, seq_num=0, role=Role.MANAGE, invite=None)]
+    def _depth(self, place: Place) -> int:
+        counts = {
+            slot: _count_in(changes, place.past.get(slot, 0))
+            for slot, changes in self._by_slot.items()
+        }
+        depths = [
+            self._by_slot[slot][count - 1].depth + 1 for slot, count in counts.items() if count
+        ]
+        return max(depths, default=0)
 
-    def check_invite(self, author: PeerId, terms: InviteTerms, past: Vector) -> None:
-        """Check an invite operation at its place.
+    def _note_odds(self, change: Change) -> None:
+        """Note with which earlier changes this one is at odds, so that not both may count in the end."""
+        against: list[Change] = []
+        touching = list(self._about.get(change.author, ()))
+        if change.invite is not None:
+            touching += self._about.get(change.invite.target, ())
+            additions = self._additions.get(change.invite.operation_id, [])
+            if len({change.target, *(one.target for one in additions)}) > change.invite.uses:
+                against += [one for one in additions if not one.precedes(change)]
+        against += [one for one in touching if strikes(one, change)]
+        if change.takes:
+            struck = list(self._by_author.get(change.target, ()))
+            for invite in self._by_key.get(change.target, ()):
+                struck += self._additions.get(invite.operation_id, ())
+            against += [one for one in struck if strikes(change, one)]
+            # Together, such changes may leave nobody who manages the document.
+            against += [one for one in self._takers if not one.precedes(change)]
+        self._odds += [(one, change) for one in against]
+        if len(self._odds) > limits.ODDS_MAX:
+            self._odds.clear()
+            self._odds_are_many = True
 
-        Raises:
-            OperationError: Its author may not invite, or the role cannot be granted by this version.
-        """
-        self._check_manager(author, past)
-        _check_role(terms.role)
-
-    def check_add(self, author: PeerId, add: Add, past: Vector) -> None:
-        """Check an add operation at its place: one Ed25519 verification.
-
-        Raises:
-            OperationError: Its author may not add, the invite is unknown there or allows something else, or the proof
-                is none.
-        """
-        self._check_manager(author, past)
-        invitation = self._invitations.get(add.invite)
-        if invitation is None or invitation.seq_num >= past.get(invitation.slot, 0):
-            raise OperationError(
-                "unknown-invite", "the invite does not stand in the causal past of its use"
-            )
-        if add.role != invitation.terms.role:
-            raise OperationError("wrong-role", "the invite grants another role")
-        _check_role(add.role)
-        statement = join_statement(self._document, add.member, add.prekey_hash)
-        if not verify(invitation.terms.key, Label.JOIN, statement, add.proof):
-            raise OperationError("wrong-proof", "the joiner did not hold the invite's key")
-
-    def invite(self, operation_id: OperationId, invitation: Invitation) -> None:
-        """Take a checked invite operation into account."""
-        self._invitations[operation_id] = invitation
-
-    def add(self, add: Add, slot: int, seq_num: int) -> None:
-        """Take a checked add operation into account."""
-        grant = Grant(slot=slot, seq_num=seq_num, role=add.role, invite=add.invite)
-        self._grants.setdefault(add.member, []).append(grant)
-
-    def _check_manager(self, author: PeerId, past: Vector) -> None:
-        if self.role_at(author, past) != Role.MANAGE:
-            raise OperationError(
-                "not-permitted", f"{author.short} does not manage the document there"
-            )
+    # -- Keeping --
 
     def to_value(self) -> codec.Value:
         """Give what `restore` reads."""
-        return (
-            [
-                (
-                    peer,
-                    [
-                        (grant.slot, grant.seq_num, int(grant.role), grant.invite)
-                        for grant in grants
-                    ],
-                )
-                for peer, grants in self._grants.items()
-            ],
-            [
-                (operation_id, entry.slot, entry.seq_num, entry.inviter, encode_body(entry.terms))
-                for operation_id, entry in self._invitations.items()
-            ],
-        )
+        return [
+            (
+                change.operation_id,
+                change.author,
+                int(change.kind),
+                encode_body(body),
+                change.slot,
+                change.seq_num,
+                list(change.past.items()),
+                int(change.need),
+            )
+            for change, body in zip(self._changes, self._bodies, strict=True)
+        ]
 
     def restore(self, value: object) -> None:
         """Read what `to_value` gave."""
-        grants, invitations = codec.take_list(value, maximum=2)
-        for entry in codec.take_list(grants, maximum=2**32):
-            peer, granted = codec.take_list(entry, maximum=2)
-            self._grants[PeerId(codec.take_bytes(peer, maximum=32))] = [
-                _restore_grant(grant) for grant in codec.take_list(granted, maximum=2**32)
+        for entry in codec.take_list(value, maximum=2**32):
+            operation_id, author, kind, body, slot, seq_num, past, need = codec.take_list(
+                entry, maximum=8
+            )
+            pairs = [
+                codec.take_list(pair, maximum=2) for pair in codec.take_list(past, maximum=2**32)
             ]
-        for entry in codec.take_list(invitations, maximum=2**32):
-            operation_id, slot, seq_num, inviter, body = codec.take_list(entry, maximum=5)
-            terms = decode_body(Kind.INVITE, codec.take_bytes(body, maximum=1024))
-            assert isinstance(terms, InviteTerms)
-            self._invitations[OperationId(codec.take_bytes(operation_id, maximum=32))] = Invitation(
-                slot=codec.take_int(slot, maximum=2**32),
-                seq_num=codec.take_int(seq_num, maximum=2**32),
-                inviter=PeerId(codec.take_bytes(inviter, maximum=32)),
-                terms=terms,
+            self.take(
+                OperationId(codec.take_bytes(operation_id, maximum=32)),
+                PeerId(codec.take_bytes(author, maximum=32)),
+                decode_body(
+                    codec.take_int(kind, maximum=63),
+                    codec.take_bytes(body, maximum=limits.CONTROL_BODY_BYTES_MAX),
+                ),
+                Place(
+                    codec.take_int(slot, maximum=2**32),
+                    codec.take_int(seq_num, maximum=2**32),
+                    {
+                        codec.take_int(log, maximum=2**32): codec.take_int(height, maximum=2**32)
+                        for log, height in pairs
+                    },
+                ),
+                Role(codec.take_int(need, maximum=max(Role))),
             )
 
 
-def _restore_grant(value: object) -> Grant:
-    slot, seq_num, role, invite = codec.take_list(value, maximum=4)
-    return Grant(
-        slot=codec.take_int(slot, maximum=2**32),
-        seq_num=codec.take_int(seq_num, maximum=2**32),
-        role=Role(codec.take_int(role, maximum=max(Role))),
-        invite=None if invite is None else OperationId(codec.take_bytes(invite, maximum=32)),
-    )
+def _remember(cache: OrderedDict[CacheKey, CacheValue], key: CacheKey, value: CacheValue) -> None:
+    cache[key] = value
+    if len(cache) > limits.MEMBERSHIPS_CACHED_MAX:
+        cache.popitem(last=False)
 
 
-def _check_role(role: Role) -> None:
-    if role != Role.WRITE:
-        raise OperationError(
-            "unsupported-role", f"this version grants the role write alone, not {role.name.lower()}"
-        )
+def _count_in(changes: list[Change], height: int) -> int:
+    """Count the changes of a log among its first so many operations."""
+    if not height or height > changes[-1].seq_num:
+        return len(changes) if height else 0
+    return bisect_left(changes, height, key=lambda change: change.seq_num)

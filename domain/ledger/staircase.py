@@ -2,6 +2,7 @@
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Self
 
 from domain import codec
@@ -36,6 +37,11 @@ class Staircase:
     def last(self) -> int:
         """The number after all operations."""
         return self._value[-1] if self._value else 0
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """The operations that raised it, ascending."""
+        return self._at
 
     def to_value(self) -> codec.Value:
         """Give what `from_value` reads."""

@@ -26,7 +26,7 @@ class Role(IntEnum):
     WRITE = 3
     """Edits."""
     MANAGE = 4
-    """Invites, adds and removes."""
+    """Invites, adds, removes and gives roles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +38,23 @@ class Genesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InviteTerms:
-    """What an invite allows to whom holds the key behind `key`: until `expires_us` (since 1970), and so often."""
+    """What an invite allows to whom holds the key behind `key`: until `expires_us` (since 1970), and so often.
+
+    Args:
+        key: The public half of the invite's key.
+        role: What joiners may do.
+        expires_us: Microseconds since 1970.
+        uses: How many devices may join by it.
+        confirm: Whether two people have to compare a short code.
+        person: The first device of the person whose devices join by it; None if each joiner is a person of its own.
+    """
 
     key: PeerId
     role: Role
     expires_us: int
     uses: int
     confirm: bool = False
+    person: PeerId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +69,26 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Takes the membership of a device; or, where `member` is the key of an invite, the invite's power."""
+
+    member: PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRole:
+    """Changes what a member may do."""
+
+    member: PeerId
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Gives up the author's own membership."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Says that CRDT client ids (strictly ascending) belong to a content log of the author."""
 
@@ -66,31 +96,34 @@ class Claim:
     clients: tuple[int, ...]
 
 
-ControlBody = Genesis | InviteTerms | Add | Claim
+ControlBody = Genesis | InviteTerms | Add | Remove | SetRole | Leave | Claim
 
 
 def encode_body(body: ControlBody) -> bytes:
     """Encode the body of a control operation."""
+    return codec.encode((BODY_VERSION, *_fields(body)))
+
+
+def _fields(body: ControlBody) -> tuple[codec.Value, ...]:
+    fields: tuple[codec.Value, ...] = ()
     match body:
         case Genesis():
-            return codec.encode((BODY_VERSION, body.format))
+            fields = (body.format,)
         case InviteTerms():
-            return codec.encode(
-                (BODY_VERSION, body.key, int(body.role), body.expires_us, body.uses, body.confirm)
-            )
+            terms = (body.key, int(body.role), body.expires_us, body.uses, body.confirm)
+            fields = (*terms, body.person)
         case Add():
-            return codec.encode(
-                (
-                    BODY_VERSION,
-                    body.member,
-                    int(body.role),
-                    body.invite,
-                    body.prekey_hash,
-                    body.proof,
-                )
-            )
+            grant = (body.member, int(body.role), body.invite)
+            fields = (*grant, body.prekey_hash, body.proof)
+        case Remove():
+            fields = (body.member,)
+        case SetRole():
+            fields = (body.member, int(body.role))
         case Claim():
-            return codec.encode((BODY_VERSION, body.log_id, body.clients))
+            fields = (body.log_id, body.clients)
+        case Leave():
+            pass
+    return fields
 
 
 def decode_body(kind: int, data: bytes) -> ControlBody:
@@ -112,13 +145,24 @@ def _decode_fields(kind: int, fields: list[object]) -> ControlBody:
     match kind, fields:
         case Kind.GENESIS, [version]:
             return Genesis(format=codec.take_int(version, maximum=2**16 - 1))
-        case Kind.INVITE, [key, role, expires_us, uses, confirm]:
+        case Kind.CLAIM, [log_id, clients]:
+            return Claim(
+                log_id=LogId(codec.take_bytes(log_id, maximum=32)), clients=_take_clients(clients)
+            )
+        case _:
+            return _decode_change(kind, fields)
+
+
+def _decode_change(kind: int, fields: list[object]) -> ControlBody:
+    match kind, fields:
+        case Kind.INVITE, [key, role, expires_us, uses, confirm, person]:
             return InviteTerms(
                 key=PeerId(codec.take_bytes(key, maximum=32)),
                 role=_take_role(role),
                 expires_us=codec.take_int(expires_us, maximum=limits.TIMESTAMP_MAX),
                 uses=codec.take_int(uses, minimum=1, maximum=limits.INVITE_USES_MAX),
                 confirm=codec.take_bool(confirm),
+                person=None if person is None else PeerId(codec.take_bytes(person, maximum=32)),
             )
         case Kind.ADD, [member, role, invite, prekey_hash, proof]:
             return Add(
@@ -130,10 +174,14 @@ def _decode_fields(kind: int, fields: list[object]) -> ControlBody:
                 else codec.take_bytes(prekey_hash, minimum=32, maximum=32),
                 proof=codec.take_bytes(proof, minimum=SIGNATURE_BYTES, maximum=SIGNATURE_BYTES),
             )
-        case Kind.CLAIM, [log_id, clients]:
-            return Claim(
-                log_id=LogId(codec.take_bytes(log_id, maximum=32)), clients=_take_clients(clients)
+        case Kind.REMOVE, [member]:
+            return Remove(member=PeerId(codec.take_bytes(member, maximum=32)))
+        case Kind.SET_ROLE, [member, role]:
+            return SetRole(
+                member=PeerId(codec.take_bytes(member, maximum=32)), role=_take_role(role)
             )
+        case Kind.LEAVE, []:
+            return Leave()
         case _:
             raise OperationError(
                 "malformed-body", f"not the body of a control operation of kind {kind}"

@@ -12,7 +12,8 @@ from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey, Label
 from domain.invite import Invite
 from domain.ledger.claim import client_id
-from domain.ledger.ledger import Height
+from domain.ledger.gate import Gate
+from domain.ledger.ledger import Height, Ledger
 from domain.operations.control import (
     Add,
     Claim,
@@ -46,6 +47,7 @@ from domain.sync.message import (
     PreSync,
     encode_message,
 )
+from tests.domain.ledger.cases import CASES, Case
 
 FOLDER: Final = Path(__file__).parent
 FOUNDER: Final = DeviceKey(bytes([1]) * 32)
@@ -295,9 +297,43 @@ def value_vectors() -> dict[str, Any]:
     }
 
 
+def membership_vectors() -> dict[str, Any]:
+    """The named cases of membership: what came, and who is a member and what is void then."""
+    return {
+        "about": "Operations of one document, in a causal order, and what every replica makes of them.",
+        "cases": [membership_case(name, make()) for name, make in CASES.items()],
+    }
+
+
+def membership_case(name: str, case: Case) -> dict[str, Any]:
+    ledger = Ledger(case.devices["a"].document)
+    Gate(ledger).admit(case.written)
+    logs = [log for key in ledger.heights() if (log := ledger.log(key)) is not None]
+    return {
+        "name": name,
+        "about": (CASES[name].__doc__ or "").strip(),
+        "document": ledger.document.hex(),
+        "operations": [[one.header_bytes.hex(), one.body.hex()] for one in case.written],
+        "members": {
+            case.devices[letter].peer.hex(): int(role) for letter, role in case.members.items()
+        },
+        "void": [one.operation_id.hex() for one in case.void],
+        "logs": [
+            {
+                "author": log.key.author.hex(),
+                "log_id": log.key.log_id.hex(),
+                "count": log.count,
+                "told": ledger.counting.told(log.slot),
+            }
+            for log in logs
+        ],
+    }
+
+
 MADE: Final = {
     "culm-operations.json": operation_vectors,
     "culm-values.json": value_vectors,
+    "membership.json": membership_vectors,
 }
 
 

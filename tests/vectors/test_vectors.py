@@ -9,7 +9,8 @@ from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, P
 from domain.identity import DeviceKey, verify_operation
 from domain.invite import Invite
 from domain.ledger.claim import client_id
-from domain.ledger.ledger import Height
+from domain.ledger.gate import Gate
+from domain.ledger.ledger import Height, Ledger
 from domain.operations.control import decode_body, encode_body, join_statement
 from domain.operations.kind import is_content
 from domain.operations.operation import (
@@ -34,6 +35,7 @@ def read(name: str) -> dict[str, Any]:
 
 CULM = read("culm-operations.json")
 VALUES = read("culm-values.json")
+MEMBERSHIP = read("membership.json")
 P2PANDA = read("p2panda-operations.json")
 
 
@@ -97,6 +99,25 @@ def test_operation_id_is_that_of_the_vectors() -> None:
             body = decode_body(operation.extension.kind, operation.body)
             assert encode_body(body) == operation.body
     assert len(with_ids) == len(CULM["operations"]) - 1
+
+
+@pytest.mark.parametrize("case", MEMBERSHIP["cases"], ids=lambda case: case["name"])
+def test_membership_is_that_of_the_vectors(case: dict[str, Any]) -> None:
+    operations = [
+        decode_operation(bytes.fromhex(header), bytes.fromhex(body))
+        for header, body in case["operations"]
+    ]
+    ledger = Ledger(DocumentId.from_hex(case["document"]))
+    assert Gate(ledger).admit(operations).entered == operations
+    members = ledger.membership.members()
+    assert {peer.hex(): int(role) for peer, role in members.items()} == case["members"]
+    for expected in case["logs"]:
+        key = LogKey(PeerId.from_hex(expected["author"]), LogId.from_hex(expected["log_id"]))
+        log = ledger.log(key)
+        assert log is not None
+        assert log.count == expected["count"]
+        assert ledger.counting.told(log.slot) == expected["told"]
+    assert {one.hex() for one in ledger.membership.void()} <= set(case["void"])
 
 
 def test_vectors_have_every_form_of_the_header() -> None:

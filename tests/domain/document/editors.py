@@ -176,7 +176,7 @@ def found_editors(count: int, seed: object = 0) -> list[Editor]:
     document, genesis = found(key(1), "notes", now_us=0, entropy=entropy)
     founder = Editor(document, entropy)
     founder.log.append(genesis)
-    terms = InviteTerms(key=INVITE_KEY.peer, role=Role.WRITE, expires_us=0, uses=9)
+    terms = InviteTerms(key=INVITE_KEY.peer, role=Role.WRITE, expires_us=0, uses=99)
     invite = founder.write_control(Kind.INVITE, terms).operation_id
     editors = [founder]
     for number in range(2, count + 1):

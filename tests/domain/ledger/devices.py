@@ -113,10 +113,10 @@ class Device:
         return self.write_control(Kind.CLAIM, body)
 
 
-def found() -> tuple[Device, Operation]:
-    """Found a document."""
+def found(timestamp: int = 0) -> tuple[Device, Operation]:
+    """Found a document; another one at another time."""
     body = encode_body(Genesis())
-    extension = Extension(log_id=log_id(FOUNDER, 1), timestamp=0, kind=Kind.GENESIS)
+    extension = Extension(log_id=log_id(FOUNDER, 1), timestamp=timestamp, kind=Kind.GENESIS)
     header = sign(key(FOUNDER), seq_num=0, backlink=None, extension=extension, body=body)
     genesis = Operation.assemble(header, body)
     founder = Device(FOUNDER, DocumentId(genesis.operation_id))

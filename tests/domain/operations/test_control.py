@@ -14,7 +14,10 @@ from domain.operations.control import (
     ControlBody,
     Genesis,
     InviteTerms,
+    Leave,
+    Remove,
     Role,
+    SetRole,
     decode_body,
     encode_body,
     join_statement,
@@ -26,6 +29,9 @@ KINDS: dict[type[ControlBody], Kind] = {
     Genesis: Kind.GENESIS,
     InviteTerms: Kind.INVITE,
     Add: Kind.ADD,
+    Remove: Kind.REMOVE,
+    SetRole: Kind.SET_ROLE,
+    Leave: Kind.LEAVE,
     Claim: Kind.CLAIM,
 }
 ID = bytes(32)
