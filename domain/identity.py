@@ -26,6 +26,8 @@ class Label(Enum):
     """The holder of an invite's key vouches for a joining device."""
     PREKEY = b"culm prekey v1\0"
     """A device vouches for a prekey of its own."""
+    OFFER = b"culm offer v1\0"
+    """A peer says where it may be reached."""
 
 
 class DeviceKey:

@@ -171,3 +171,35 @@ CONTROL_ANSWER_BYTES_MAX: Final = 64 * MIB  # a whole text of a document, escape
 CONTROL_CONNECTIONS_MAX: Final = 64  # each may hold a request in memory
 CONTROL_REQUEST_S_MAX: Final = 10.0  # who connects has something to say
 CONTROL_CONNECT_TRIES_MAX: Final = 200  # 2 s, while more connect at once than the system lets wait
+
+# --- Reaching peers (protocol) ---
+CANDIDATES_MAX: Final = 16  # host, reflexive and relayed addresses of both IP versions, with room
+OFFER_BYTES_MAX: Final = 4 * KIB  # 16 candidates of 255 bytes do not fit, 16 of the usual 30 do
+OFFER_S_MAX: Final = 60.0  # what an offer opens is forgotten then; also how far clocks may differ
+RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 2 hours of 256 documents
+
+# --- Reaching peers (ours) ---
+OFFERS_KEPT_MAX: Final = 1_024  # ids of offers that have come, for a minute at most: 100 KB
+LEARNT_PAIRS_MAX: Final = 8  # sources that a peer's probes came from and that no offer named
+PAIRS_MAX: Final = (
+    48  # ways kept for one peer: 16 candidates by socket and by relay, and learnt ones
+)
+PROBE_KEYS_MAX: Final = 4  # keys that one path knows: that of the hello and the last offers
+PROBES_OUTSTANDING_MAX: Final = 16  # pings of one pair that may still be answered
+PUNCHES_MAX: Final = 128  # peers that are being reached at once
+PUNCH_PROBES_MAX: Final = 40  # unanswered pings to one candidate: 2.2 KB, whoever lives there
+PUNCH_FAST_PROBES: Final = 16  # these come every `PUNCH_FAST_S`
+PUNCH_FAST_S: Final = 0.05  # a lost ping costs so much
+PUNCH_SLOW_S: Final = 0.25
+PROBE_ACTIVE_S: Final = 5.0  # the pair in use; NAT boxes forget after 30 s
+PROBE_WARM_S: Final = 15.0  # at most two more
+WARM_PAIRS_MAX: Final = 2
+PROBE_COLD_S: Final = 10.0  # direct pairs that were lost, while a relay carries everything
+PROBE_MISSED_S: Final = (
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+)  # waits for a pong, one after the other; then it is dead
+STRANGER_PROBE_S: Final = 1.0  # an unknown source gets one ping in so long
+SILENCE_S: Final = 0.5  # without an answer to what was sent for so long, the way is doubted

@@ -21,10 +21,12 @@ from adapters.quic.engine import (
     is_idle_timeout,
 )
 from adapters.quic.multiplexer import Multiplexer
-from adapters.quic.path import Path, SocketAddress
+from adapters.quic.path import Path, PathOwner
+from adapters.quic.source import Source
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import encode_frame
 from domain.connectivity.hello import DiallerHello, HelloAgreement, HelloOffer, ServerHello
+from domain.connectivity.probe import ProbeKey
 from domain.errors import ConnectionLostError, HandshakeError, PeerError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
@@ -62,6 +64,10 @@ class ConnectionHost(Protocol):
     @abstractmethod
     def send(self, datagrams: Sequence[bytes], path: Path) -> None:
         """Send datagrams on a path."""
+
+    @abstractmethod
+    def unlock(self, path: Path, key: ProbeKey, owner: PathOwner) -> None:
+        """The hello is done: from now on the path may change."""
 
     @abstractmethod
     def add_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
@@ -200,6 +206,11 @@ class PeerConnection(Connection):
     # --- The endpoint ---
 
     @property
+    def path(self) -> Path:
+        """Where its packets go."""
+        return self._path
+
+    @property
     def agreement(self) -> HelloAgreement | None:
         """What the hello settled; None before."""
         return self._agreement
@@ -224,11 +235,11 @@ class PeerConnection(Connection):
         self._engine.connect(VIRTUAL_ADDRESS, self._host.now())
         self._flush()
 
-    def take(self, data: bytes, source: SocketAddress) -> None:
+    def take(self, data: bytes, source: Source) -> None:
         """Take a datagram; `flush` follows after the last one of a batch."""
         if not self._path.admits(source):
             return
-        self._path.bytes_received += len(data)
+        self._path.note_received(source, len(data))
         if self._lost is not None:
             self._say_farewell()
             return
@@ -281,7 +292,7 @@ class PeerConnection(Connection):
     def _transmit(self, now: float | None = None) -> list[bytes]:
         datagrams = self._engine.datagrams(self._host.now() if now is None else now)
         if datagrams:
-            self._path.bytes_sent += sum(map(len, datagrams))
+            self._path.note_sent(sum(map(len, datagrams)), self._host.now())
             self._host.send(datagrams, self._path)
         self._set_timer()
         return datagrams
@@ -379,12 +390,30 @@ class PeerConnection(Connection):
     def _establish(self, agreement: HelloAgreement) -> None:
         self._agreement = agreement
         self._multiplexer.control_inbox.decoder.message_bytes_max = MESSAGE_BYTES_MAX
-        self._path.unlock()
+        self._unlock_path(agreement)
         self._watch.cancel()
         if self.is_dialler:
             self._watch = self._host.loop.call_later(KEEPALIVE_S, self._keep_alive)
         self._settle()
         self._host.established(self)
+
+    def _unlock_path(self, agreement: HelloAgreement) -> None:
+        own, peer = self._key.peer, agreement.peer
+        key = ProbeKey(agreement.probe_secret, context=agreement.binding, own=own, peer=peer)
+        owner = PathOwner(
+            peer=peer,
+            moved=self._follow_path,
+            is_waiting=lambda: self._lost is None and self._engine.is_waiting,
+            is_dialler=self.is_dialler,
+        )
+        self._host.unlock(self._path, key, owner)
+
+    def _follow_path(self) -> None:
+        """Packets go another way, or go again: what was learnt of the old one is worth nothing."""
+        if self._lost is None:
+            self._engine.forget_path()
+            self._engine.send_ping(0)
+            self._schedule_flush()
 
     def _give_up_hello(self) -> None:
         self.close(CloseCode.HANDSHAKE_TIMED_OUT, "the hello took too long")

@@ -1,15 +1,15 @@
 """One UDP socket for everything: tells apart what arrives and hands it on.
 
-By the first byte (RFC 9443) what is not QUIC goes to a hook: STUN, and later path probes. QUIC goes to connections by
-its destination connection id, whatever its source. What belongs to no connection may begin one, within bounds: a
-foreign version is answered once, and from a number of unfinished handshakes on, a stranger has to prove its address
-first (Retry). The invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` handshakes.
+By the first byte (RFC 9443) what is not QUIC goes elsewhere: probes to `paths`, STUN to a hook. QUIC goes to
+connections by its destination connection id, whatever its source. What belongs to no connection may begin one, within
+bounds: a foreign version is answered once, and from a number of unfinished handshakes on, a stranger has to prove its
+address first (Retry). The invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` handshakes.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
@@ -25,8 +25,11 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from adapters.quic.certificate import CONNECTION_ID_BYTES
 from adapters.quic.connection import ConnectionHost, PeerConnection
-from adapters.quic.path import Path, SocketAddress
-from adapters.quic.socket import Datagram, DatagramSocket
+from adapters.quic.path import Path, PathOwner
+from adapters.quic.paths import Paths
+from adapters.quic.socket import DatagramSocket
+from adapters.quic.source import SocketAddress, Source, is_by_relay
+from domain.connectivity.probe import PROBE_FIRST_BYTE, ProbeKey
 from domain.limits import HALF_OPEN_MAX, HALF_OPEN_RETRY
 from domain.ports.environment import Clock, Entropy
 
@@ -38,7 +41,8 @@ VERSIONS: Final = (QuicProtocolVersion.VERSION_1,)
 
 AcceptConnection = Callable[[Path, bytes, bytes | None], PeerConnection]
 """Makes a listener's connection: its path, the original destination connection id, the source of our Retry if any."""
-OtherReceiver = Callable[[bytes, SocketAddress], None]
+OtherReceiver = Callable[[bytes, Source], None]
+RelaySender = Callable[[Sequence[bytes], tuple[str, int]], None]
 
 
 class Endpoint(ConnectionHost):
@@ -74,6 +78,14 @@ class Endpoint(ConnectionHost):
         self._half_open_retry = half_open_retry
         self._retry = QuicRetryTokenHandler()
         self._socket: DatagramSocket | None = None
+        self.send_by_relay: RelaySender | None = None
+        self.paths = Paths(
+            loop=loop,
+            clock=clock,
+            entropy=entropy,
+            carry=self.carry,
+            family=lambda: self.socket.family,
+        )
         self._routes: dict[bytes, PeerConnection] = {}
         self._connections: dict[PeerConnection, set[bytes]] = {}
         self.is_admitting = True  # until the node closes
@@ -100,6 +112,7 @@ class Endpoint(ConnectionHost):
 
     def close(self) -> None:
         """Stop everything at once."""
+        self.paths.close()
         for connection in self._connections:
             connection.abandon()
         self._connections.clear()
@@ -110,14 +123,16 @@ class Endpoint(ConnectionHost):
 
     # --- What arrives ---
 
-    def receive(self, batch: Sequence[Datagram]) -> None:
+    def receive(self, batch: Sequence[tuple[bytes, Source]]) -> None:
         """Take a batch of datagrams; each connection that got some acts on them once."""
         touched: dict[PeerConnection, None] = {}
         for data, source in batch:
             if not data:
                 continue
             if data[0] < QUIC_FIRST_BYTE_MIN:
-                if self._receive_other is not None:
+                if data[0] == PROBE_FIRST_BYTE:
+                    self.paths.receive(data, source)
+                elif self._receive_other is not None:
                     self._receive_other(data, source)
                 continue
             if data[0] & LONG_HEADER:
@@ -132,7 +147,7 @@ class Endpoint(ConnectionHost):
             if connection in self._half_open and not connection.has_heard:
                 self.forget(connection)  # its first packet made no sense
 
-    def _find_by_long_header(self, data: bytes, source: SocketAddress) -> PeerConnection | None:
+    def _find_by_long_header(self, data: bytes, source: Source) -> PeerConnection | None:
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
         except ValueError:
@@ -149,15 +164,15 @@ class Endpoint(ConnectionHost):
             return self._admit(header, source)
         return None
 
-    def _negotiate_version(self, header: QuicHeader, source: SocketAddress) -> None:
+    def _negotiate_version(self, header: QuicHeader, source: Source) -> None:
         answer = encode_quic_version_negotiation(
             source_cid=header.destination_cid,
             destination_cid=header.source_cid,
             supported_versions=list(VERSIONS),
         )
-        self.socket.send([answer], source)
+        self.carry([answer], source)
 
-    def _admit(self, header: QuicHeader, source: SocketAddress) -> PeerConnection | None:
+    def _admit(self, header: QuicHeader, source: Source) -> PeerConnection | None:
         if not self.is_admitting:
             return None
         if len(self._half_open) >= HALF_OPEN_MAX:
@@ -183,7 +198,7 @@ class Endpoint(ConnectionHost):
         self.add_route(header.destination_cid, connection)
         return connection
 
-    def _send_retry(self, header: QuicHeader, source: SocketAddress) -> None:
+    def _send_retry(self, header: QuicHeader, source: Source) -> None:
         source_cid = self._entropy.draw(CONNECTION_ID_BYTES)
         token = self._retry.create_token(
             address=source,
@@ -199,7 +214,7 @@ class Endpoint(ConnectionHost):
             original_destination_cid=header.destination_cid,
             retry_token=token,
         )
-        self.socket.send([answer], source)
+        self.carry([answer], source)
 
     # --- What connections need ---
 
@@ -211,7 +226,18 @@ class Endpoint(ConnectionHost):
         return self._clock.now()
 
     def send(self, datagrams: Sequence[bytes], path: Path) -> None:
-        self.socket.send(datagrams, path.remote)
+        if path.can_send:
+            self.carry(datagrams, path.remote)
+
+    def carry(self, datagrams: Sequence[bytes], to: Source) -> None:
+        """Send datagrams, by the socket or by the relay."""
+        if not is_by_relay(to):
+            self.socket.send(datagrams, cast("SocketAddress", to))
+        elif self.send_by_relay is not None:
+            self.send_by_relay(datagrams, (to[0], to[1]))
+
+    def unlock(self, path: Path, key: ProbeKey, owner: PathOwner) -> None:
+        self.paths.unlock(path, key, owner)
 
     def add_route(self, connection_id: bytes, connection: PeerConnection) -> None:
         self._routes[connection_id] = connection
@@ -229,6 +255,7 @@ class Endpoint(ConnectionHost):
 
     def ended(self, connection: PeerConnection) -> None:
         self._half_open.discard(connection)
+        self.paths.end(connection.path)
 
     def forget(self, connection: PeerConnection) -> None:
         self._half_open.discard(connection)

@@ -18,11 +18,13 @@ an address changes under it, and where the peer really is, is the business of `p
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import K_INITIAL_WINDOW
 from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
     QuicConnection,
@@ -189,6 +191,11 @@ class Engine(QuicConnection):
         return self._loss._rtt_smoothed if self._loss._rtt_initialized else None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something was sent that the peer has to acknowledge and has not."""
+        return self._loss.bytes_in_flight > 0
+
+    @property
     def streams_openable(self) -> int:
         """How many unidirectional streams the peer lets us open now; opening more would end the connection."""
         return self._remote_max_streams_uni - self._local_next_stream_id_uni // 4
@@ -223,6 +230,16 @@ class Engine(QuicConnection):
         return sender._buffer_stop - sender.highest_offset if sender is not None else 0
 
     # --- What the adapter does ---
+
+    def forget_path(self) -> None:
+        """Packets go another way: what was learnt about the old one says nothing about it (RFC 9000, 9.4)."""
+        self._loss._rtt_min = inf
+        self._loss._pto_count = 0
+        control = self._loss._cc
+        control.congestion_window = min(
+            control.congestion_window, K_INITIAL_WINDOW * self._max_datagram_size
+        )
+        control.ssthresh = None
 
     def open_windows(self) -> None:
         """The hello is done: let the peer open streams and send more."""

@@ -1,10 +1,11 @@
 """QUIC as a `NetworkInterface`: listens, dials, and hands out connections whose peers have proven who they are."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -14,9 +15,11 @@ from adapters.quic.credit import ReceiveBudget
 from adapters.quic.endpoint import Endpoint, OtherReceiver
 from adapters.quic.engine import Engine
 from adapters.quic.interface import reachable_addresses
-from adapters.quic.path import Path, SocketAddress
-from adapters.quic.socket import SocketOpener, open_raw_socket, to_socket_address
+from adapters.quic.path import Path
+from adapters.quic.socket import SocketOpener, open_raw_socket
+from adapters.quic.source import RELAYED, Source, to_socket_address
 from domain.connectivity.address import Address, AddressError, parse_address
+from domain.connectivity.candidate import is_probable
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.hello import (
     INSTANCE_BYTES,
@@ -40,6 +43,7 @@ from domain.ports.network import Connection, NetworkInterface
 
 _logger: Final = logging.getLogger(__name__)
 
+LocalAddresses = Callable[..., tuple[Address, ...]]
 RESOLVED_MAX: Final = 4
 """So many of the addresses behind one name are tried."""
 
@@ -55,6 +59,7 @@ class QuicNetwork(NetworkInterface):
         clock: The time for timers; goes on with the event loop's.
         entropy: For nonces.
         open_socket: How to bind the socket.
+        local_addresses: Finds the addresses of this machine.
         receive_other: Takes what arrives on the socket and is not QUIC (STUN, path probes).
         versions: The protocol versions that we speak.
         dial_s_max: An address that has not answered after so long is given up.
@@ -71,6 +76,7 @@ class QuicNetwork(NetworkInterface):
         clock: Clock,
         entropy: Entropy,
         open_socket: SocketOpener = open_raw_socket,
+        local_addresses: LocalAddresses = reachable_addresses,
         receive_other: OtherReceiver | None = None,
         versions: Sequence[int] = PROTOCOL_VERSIONS,
         dial_s_max: float = DIAL_S_MAX,
@@ -83,6 +89,7 @@ class QuicNetwork(NetworkInterface):
         self._clock = clock
         self._entropy = entropy
         self._open_socket = open_socket
+        self._local_addresses = local_addresses
         self._receive_other = receive_other
         self._versions = tuple(versions)
         self._dial_s_max = dial_s_max
@@ -96,6 +103,7 @@ class QuicNetwork(NetworkInterface):
         self._accepted: deque[PeerConnection] = deque()
         self._acceptors: list[asyncio.Future[None]] = []
         self._addresses: tuple[str, ...] = ()
+        self._starters: list[asyncio.Future[None]] = []
         self._is_closed = False
 
     async def start(self) -> None:
@@ -116,11 +124,35 @@ class QuicNetwork(NetworkInterface):
         )
         endpoint.attach(await self._open_socket(address, endpoint.receive))
         self._endpoint = endpoint
-        self._addresses = tuple(map(str, _dialable(endpoint)))
+        self._addresses = tuple(map(str, self.find_local_addresses()))
+        for waiting in self._starters:
+            if not waiting.done():
+                waiting.set_result(None)
 
     @property
     def addresses(self) -> tuple[str, ...]:
         return self._addresses
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The socket and what is routed from it; only once started."""
+        return self._check_open()
+
+    async def wait_started(self) -> None:
+        """Wait until it listens."""
+        if self._endpoint is None:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._starters.append(waiting)
+            await waiting
+
+    def find_local_addresses(self) -> tuple[Address, ...]:
+        """Where this machine can be reached now; asked anew each time, since interfaces come and go."""
+        endpoint = self._check_open()
+        address = Address.from_host(endpoint.socket.local[0], endpoint.socket.local[1])
+        if ip_address(address.host).is_unspecified:
+            with_ipv6 = endpoint.socket.family == socket.AF_INET6
+            return self._local_addresses(address.port, with_ipv6=with_ipv6)
+        return (address,)
 
     @property
     def half_open_count(self) -> int:
@@ -192,7 +224,7 @@ class QuicNetwork(NetworkInterface):
 
     # --- Dialling ---
 
-    async def _resolve(self, text: str) -> list[SocketAddress]:
+    async def _resolve(self, text: str) -> list[Source]:
         """The socket addresses behind an address, as far as our socket can reach them."""
         endpoint = self._check_open()
         address = parse_address(text)
@@ -205,15 +237,39 @@ class QuicNetwork(NetworkInterface):
             )
             candidates = [Address.from_host(str(entry[4][0]), address.port) for entry in found]
         family = endpoint.socket.family
-        remotes = [
+        remotes: list[Source] = [
             remote for each in candidates if (remote := to_socket_address(each, family)) is not None
         ]
         if not remotes:
             raise DialError("our socket cannot reach addresses of that family")
         return remotes[:RESOLVED_MAX]
 
-    async def _dial_address(self, peer: PeerId, remote: SocketAddress) -> Connection:
-        connection = self._make_dialling(peer, remote)
+    async def _dial_address(self, peer: PeerId, remote: Source) -> Connection:
+        return await self.dial_on(peer, Path(remote))
+
+    async def dial_by_relay(
+        self, peer: PeerId, addresses: Sequence[str], *, key: DeviceKey | None = None
+    ) -> Connection:
+        """Connect to a peer at the first of its IP addresses that answers our port at a relay.
+
+        Raises:
+            DialError: Nobody answered.
+            HandshakeError: Somebody answered who is not the peer.
+        """
+        for text in addresses:
+            with contextlib.suppress(AddressError, DialError):
+                address = parse_address(text)
+                if is_probable(address):
+                    return await self.dial_on(
+                        peer, Path((address.host, address.port, RELAYED)), key=key
+                    )
+        raise DialError("nobody answered through the relay")
+
+    async def dial_on(
+        self, peer: PeerId, path: Path, *, key: DeviceKey | None = None
+    ) -> Connection:
+        """Connect to a peer on a path; under another key than ours, if one is given."""
+        connection = self._make_dialling(peer, path, key)
         try:
             connection.dial()
             await asyncio.wait([connection.settled], timeout=self._dial_s_max)
@@ -232,13 +288,13 @@ class QuicNetwork(NetworkInterface):
                 raise DialError(f"no answer within {self._dial_s_max:g} s")
             raise HandshakeError(lost.code, str(lost))
 
-    def _make_dialling(self, peer: PeerId, remote: SocketAddress) -> PeerConnection:
+    def _make_dialling(self, peer: PeerId, path: Path, key: DeviceKey | None) -> PeerConnection:
         return PeerConnection(
             engine=Engine(configuration=self._client, budget=self._budget),
-            path=Path(remote),
+            path=path,
             host=self._check_open(),
-            key=self._key,
-            offer=self._make_offer(),
+            key=key or self._key,
+            offer=self._make_offer(is_ours=key is None),
             expected=peer,
             hello_s_max=self._hello_s_max,
         )
@@ -277,10 +333,11 @@ class QuicNetwork(NetworkInterface):
                 waiting.set_result(None)
                 return
 
-    def _make_offer(self) -> HelloOffer:
+    def _make_offer(self, *, is_ours: bool = True) -> HelloOffer:
         return HelloOffer(
             network_id=self._network_id,
-            instance=self._instance,
+            # Another name of ours is not to be recognized as us.
+            instance=self._instance if is_ours else self._entropy.draw(INSTANCE_BYTES),
             nonce=self._entropy.draw(NONCE_BYTES),
             probe_secret=self._entropy.draw(PROBE_SECRET_BYTES),
             versions=self._versions,
@@ -292,13 +349,3 @@ class QuicNetwork(NetworkInterface):
         if self._endpoint is None:
             raise NetworkError("the network is not started")
         return self._endpoint
-
-
-def _dialable(endpoint: Endpoint) -> tuple[Address, ...]:
-    local = endpoint.socket.local
-    address = Address.from_host(local[0], local[1])
-    if ip_address(address.host).is_unspecified:
-        return reachable_addresses(
-            address.port, with_ipv6=endpoint.socket.family == socket.AF_INET6
-        )
-    return (address,)

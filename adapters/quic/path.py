@@ -1,13 +1,40 @@
 """Where the packets of a connection go, beneath the one address that its engine sees.
 
-Now a single pair: our socket and the peer's address. Until the hello is done it is locked: what comes from elsewhere
-is dropped, so that nobody can make us send to a third party more than it has sent us. Later several candidate pairs
-will stand here, probed and kept alive; the engine above will not notice.
+Until the hello is done a path is one locked pair: the source of the first Initial, or the dialled address. What comes
+from elsewhere is dropped, so that nobody can make us send to a third party more than it has sent us. Afterwards a
+prober finds and watches all ways to the peer; datagrams are taken from anywhere, since connection id and encryption
+protect them, and sent on the way that has answered. The engine above notices nothing but that it starts again slowly.
 """
 
-from domain.connectivity.address import Address
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+from adapters.quic.prober import Prober
+from adapters.quic.source import Source, pair_of
+from domain.connectivity.address import Address
+from domain.connectivity.candidate import CandidateKind
+from domain.connectivity.probe import ProbeKey
+from domain.identifiers import PeerId
+from domain.limits import SILENCE_S
+
+_CLOCK_S: Final = 0.001
+"""What an event loop's timer may be early by."""
+
+
+class PathOwner(NamedTuple):
+    """What a path tells its connection.
+
+    Args:
+        peer: Who is at the other end.
+        moved: The packets go another way from now on, or go again.
+        is_waiting: Whether something was sent that the peer has not acknowledged.
+        is_dialler: Whether we opened the connection.
+    """
+
+    peer: PeerId
+    moved: Callable[[], None]
+    is_waiting: Callable[[], bool]
+    is_dialler: bool
 
 
 class Path:
@@ -15,23 +42,108 @@ class Path:
 
     Args:
         remote: The source of the first Initial, or the dialled address.
+        kind: What sort of address that is, as far as is known.
     """
 
-    def __init__(self, remote: SocketAddress) -> None:
+    def __init__(self, remote: Source, kind: CandidateKind = CandidateKind.PEER_REFLEXIVE) -> None:
         self.remote = remote
         self.bytes_sent = 0
         self.bytes_received = 0
-        self._is_locked = True
+        self.owner: PathOwner | None = None
+        self.prober: Prober | None = None
+        self._kind = kind
+        self._is_open = True
+        self._is_silence_watched = False
 
     @property
     def address(self) -> Address:
         """Where the peer is, for people and for other nodes."""
         return Address.from_host(self.remote[0], self.remote[1])
 
-    def unlock(self) -> None:
-        """The hello is done: connection id and encryption protect what comes, wherever from."""
-        self._is_locked = False
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay forwards what goes there."""
+        if self.prober is None:
+            return pair_of(self.remote).by_relay or self._kind is CandidateKind.RELAYED
+        return self.prober.table.is_relayed(pair_of(self.remote))
 
-    def admits(self, source: SocketAddress) -> bool:
+    @property
+    def can_send(self) -> bool:
+        """Whether somebody was heard there lately: only there packets go."""
+        return self._is_open
+
+    def unlock(self, prober: Prober, key: ProbeKey, owner: PathOwner) -> None:
+        """The hello is done: from now on the prober says where packets go."""
+        self.owner = owner
+        self.prober = prober
+        prober.add_key(key, is_lasting=True)
+        prober.table.adopt(pair_of(self.remote), self._kind, now=prober.now())
+        prober.changed = self._follow
+        prober.poke()
+
+    def close(self) -> None:
+        """Probe no more."""
+        if self.prober is not None:
+            self.prober.close()
+
+    def admits(self, source: Source) -> bool:
         """Whether a datagram from there may be looked at."""
-        return not self._is_locked or source == self.remote
+        return self.prober is not None or source == self.remote
+
+    # --- What passes ---
+
+    def note_received(self, source: Source, size_bytes: int) -> None:
+        """A datagram of the connection has come from there."""
+        self.bytes_received += size_bytes
+        if self.prober is None:
+            return
+        self.prober.unanswered_since = None
+        if source != self.remote:
+            self.prober.hear(source, size_bytes)
+
+    def note_sent(self, size_bytes: int, now: float) -> None:
+        """Datagrams went out; if they stay unanswered, the way is asked whether it still works."""
+        self.bytes_sent += size_bytes
+        prober = self.prober
+        if prober is None or self.owner is None:
+            return
+        if prober.unanswered_since is None:
+            prober.unanswered_since = now
+        if not self._is_silence_watched and self.owner.is_waiting():
+            self._is_silence_watched = True
+            prober.host.loop.call_later(self._silence_s, self._end_silence)
+
+    @property
+    def _silence_s(self) -> float:
+        assert self.prober is not None
+        return max(SILENCE_S, 3 * (self.prober.round_trip_s or 0.0))
+
+    def _end_silence(self) -> None:
+        """Look whether what was sent is still unanswered; one timer at a time, however much is sent."""
+        self._is_silence_watched = False
+        prober, owner = self.prober, self.owner
+        if prober is None or owner is None or prober.is_closed:
+            return
+        since = prober.unanswered_since
+        if since is None or not owner.is_waiting():
+            return
+        if prober.now() - since >= self._silence_s - _CLOCK_S:
+            prober.doubt()
+        else:
+            self._is_silence_watched = True
+            prober.host.loop.call_later(
+                max(_CLOCK_S, since + self._silence_s - prober.now()), self._end_silence
+            )
+
+    def _follow(self) -> None:
+        """Go where the prober says."""
+        assert self.prober is not None
+        assert self.owner is not None
+        active, was_open = self.prober.active, self._is_open
+        self._is_open = self.prober.table.can_send
+        if active is not None and active != self.remote:
+            self.remote = active
+        elif self._is_open == was_open:
+            return
+        if self._is_open:
+            self.owner.moved()

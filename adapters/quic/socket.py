@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol, cast
 
-from adapters.quic.path import SocketAddress
+from adapters.quic.source import SocketAddress
 from domain.connectivity.address import Address
 from domain.errors import NetworkError
 from domain.limits import RECEIVE_BATCH_MAX, SEND_BACKLOG_MAX
@@ -84,14 +84,6 @@ async def open_loop_socket(address: Address, receiver: Receiver) -> DatagramSock
     except OSError as error:
         raise _unusable(address, error) from error
     return protocol
-
-
-def to_socket_address(address: Address, family: socket.AddressFamily) -> SocketAddress | None:
-    """What a socket of that family calls an IP address; None if it cannot reach it."""
-    version = ip_address(address.host).version
-    if family == socket.AF_INET:
-        return (address.host, address.port) if version == 4 else None  # noqa: PLR2004
-    return (address.host if version == 6 else f"::ffff:{address.host}", address.port, 0, 0)  # noqa: PLR2004
 
 
 class RawSocket(DatagramSocket):

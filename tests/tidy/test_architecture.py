@@ -16,7 +16,7 @@ DOMAIN_MAY_IMPORT: Final = {
     # standard library
     "__future__", "abc", "array", "base64", "bisect", "collections", "contextlib", "copy", "dataclasses", "difflib",
     "enum", "functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re",
-    "string", "struct", "types", "typing", "unicodedata", "zlib",
+    "string", "struct", "types", "typing", "unicodedata", "urllib", "zlib",
     # libraries
     "blake3", "cbor2", "nacl", "pycrdt", "transitions",
 }  # fmt: skip

@@ -9,7 +9,14 @@ from adapters.quic.connection import PeerConnection
 from adapters.simulation.loop import run
 from domain.connectivity.close_codes import CloseCode
 from domain.errors import DialError, HandshakeError
-from domain.limits import HELLO_S_MAX, IDLE_S_MAX, KEEPALIVE_S, MIB, STREAM_UNUSED_S
+from domain.limits import (
+    HELLO_S_MAX,
+    IDLE_S_MAX,
+    KEEPALIVE_S,
+    MIB,
+    PROBE_ACTIVE_S,
+    STREAM_UNUSED_S,
+)
 from domain.ports.network import Connection
 from tests.adapters.quic.wire import Wire
 from tests.contracts.connected_peers import (
@@ -51,7 +58,8 @@ def test_a_quiet_connection_stays_and_says_little() -> None:
         await bob.close(0, "")
         return carried
 
-    assert 600 / KEEPALIVE_S <= run(scenario, 0) <= 2 * (600 / KEEPALIVE_S + 1)
+    pings = 600 / KEEPALIVE_S + 2 * 600 / PROBE_ACTIVE_S
+    assert 600 / KEEPALIVE_S <= run(scenario, 0) <= 2 * (pings + 1)
 
 
 def test_a_peer_that_vanishes_is_noticed_on_both_sides() -> None:

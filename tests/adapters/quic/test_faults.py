@@ -13,7 +13,10 @@ from aioquic.quic.packet import QuicPacketType, QuicProtocolVersion, pull_quic_h
 
 from adapters.quic.connection import PeerConnection
 from adapters.quic.network import QuicNetwork
-from adapters.quic.path import Path
+from adapters.quic.path import Path, PathOwner
+from adapters.quic.paths import Paths
+from adapters.quic.source import Source
+from adapters.system.environment import SystemClock, SystemEntropy
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import (
     StreamHeader,
@@ -21,6 +24,7 @@ from domain.connectivity.framing import (
     encode_stream_header,
     encode_varint,
 )
+from domain.connectivity.probe import ProbeKey
 from domain.errors import DialError, HandshakeError, NetworkError
 from domain.limits import (
     ACCEPT_QUEUE_MAX,
@@ -218,12 +222,27 @@ async def test_what_is_not_quic_goes_elsewhere() -> None:
         assert await received.get() == (b"\x00\x01 a STUN binding request", raw.getsockname())
 
 
-def test_before_the_hello_only_the_first_source_is_heard() -> None:
-    path = Path(("192.0.2.1", 1))
+async def test_before_the_hello_only_the_first_source_is_heard() -> None:
+    path, sent = Path(("192.0.2.1", 1)), list[Source]()
     assert path.admits(("192.0.2.1", 1))
     assert not path.admits(("192.0.2.2", 1))
-    path.unlock()
+    paths = Paths(
+        loop=asyncio.get_running_loop(),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        carry=lambda _, to: sent.append(to),
+        family=lambda: socket.AF_INET,
+    )
+    key = ProbeKey(bytes(32), context=b"", own=device(1).peer, peer=device(2).peer)
+    owner = PathOwner(
+        peer=device(2).peer, moved=lambda: None, is_waiting=lambda: False, is_dialler=False
+    )
+    paths.unlock(path, key, owner)
     assert path.admits(("192.0.2.2", 1))
+    path.note_received(("192.0.2.2", 1), 1_200)
+    assert sent == [("192.0.2.2", 1)]
+    assert path.remote == ("192.0.2.1", 1)
+    paths.close()
 
 
 async def test_connections_that_nobody_takes_are_bounded() -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from adapters.quic.network import QuicNetwork
-from adapters.quic.path import SocketAddress
 from adapters.quic.socket import DatagramSocket, Receiver
+from adapters.quic.source import SocketAddress
 from domain.connectivity.address import Address
 from domain.identity import DeviceKey
 from tests.adapters.quic.environment import network

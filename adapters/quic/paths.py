@@ -1,0 +1,242 @@
+"""All ways of a node to its peers: routes probes, opens ways to peers that were offered, and gives connections theirs.
+
+A punch is the attempt to reach one peer whose offer we have: both sides probe all candidates of the other at once.
+What it finds serves the connection that is dialled on it, or that exists already.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from adapters.quic.path import Path, PathOwner
+from adapters.quic.prober import ProbeHost, Prober
+from adapters.quic.source import Source
+from domain.connectivity.candidate import Candidate
+from domain.connectivity.probe import ProbeError, ProbeKey, key_id_of
+from domain.errors import DialError
+from domain.identifiers import PeerId
+from domain.limits import OFFER_S_MAX, PUNCHES_MAX
+from domain.ports.environment import Clock, Entropy
+
+RELAY_PATIENCE_S: Final = 0.35
+"""So long a direct way may take longer than a relayed one before the relay is used."""
+
+Carrier = Callable[[Sequence[bytes], Source], None]
+
+
+class Punch:
+    """The attempt to open a way to one peer.
+
+    Args:
+        prober: Its prober.
+        loop: The event loop.
+    """
+
+    def __init__(self, prober: Prober, loop: asyncio.AbstractEventLoop) -> None:
+        self.prober = prober
+        self.ready: asyncio.Future[None] = loop.create_future()
+        self.is_hopeless_directly = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._loop = loop
+        prober.changed = self._follow
+
+    def _follow(self) -> None:
+        active = self.prober.table.active
+        if active is None or self.ready.done():
+            return
+        if not self.prober.table.is_relayed(active) or self.is_hopeless_directly:
+            self._be_ready()
+        elif self._patience is None:
+            self._patience = self._loop.call_later(RELAY_PATIENCE_S, self._be_ready)
+
+    def _be_ready(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def close(self) -> None:
+        """Give up."""
+        if self._patience is not None:
+            self._patience.cancel()
+        if not self.ready.done():
+            self.ready.cancel()
+        self.prober.close()
+
+
+class Paths(ProbeHost):
+    """Those of one node.
+
+    Args:
+        loop: The event loop.
+        clock: The time.
+        entropy: For nonces.
+        carry: Sends datagrams.
+        family: What the socket reaches.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        entropy: Entropy,
+        carry: Carrier,
+        family: Callable[[], socket.AddressFamily],
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._entropy = entropy
+        self._carry = carry
+        self._family = family
+        self._by_key: dict[bytes, Prober] = {}
+        self._open: dict[PeerId, list[Path]] = {}
+        self._punches: dict[PeerId, Punch] = {}
+        self.troubled: Callable[[PeerId], None] | None = None
+        self.has_relay = False
+
+    # --- For probers ---
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        return self._family()
+
+    @property
+    def entropy(self) -> Entropy:
+        return self._entropy
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def carry(self, datagrams: Sequence[bytes], to: Source) -> None:
+        self._carry(datagrams, to)
+
+    def route_key(self, key_id: bytes, prober: Prober | None) -> None:
+        if prober is None:
+            self._by_key.pop(key_id, None)
+        else:
+            self._by_key[key_id] = prober
+
+    # --- What arrives ---
+
+    def receive(self, data: bytes, source: Source) -> None:
+        """Take a probe; one that nobody here can read is nothing."""
+        prober = self._by_key.get(key_id_of(data) or b"")
+        if prober is not None:
+            try:
+                prober.receive(data, source)
+            except ProbeError:
+                return
+
+    # --- Connections ---
+
+    def unlock(self, path: Path, key: ProbeKey, owner: PathOwner) -> None:
+        """The hello of a connection is done."""
+        prober = Prober(self, follows=not owner.is_dialler)
+        punch = self._punches.pop(owner.peer, None)
+        if punch is not None:
+            prober.absorb(punch.prober)
+            punch.close()
+        prober.troubled = lambda: self._trouble(owner.peer)
+        path.unlock(prober, key, owner)
+        self._open.setdefault(owner.peer, []).append(path)
+
+    def end(self, path: Path) -> None:
+        """A connection has ended."""
+        path.close()
+        if path.owner is None:
+            return
+        paths = self._open.get(path.owner.peer, [])
+        if path in paths:
+            paths.remove(path)
+        if not paths:
+            self._open.pop(path.owner.peer, None)
+
+    def find(self, peer: PeerId) -> Path | None:
+        """The way of the newest connection to a peer."""
+        paths = self._open.get(peer)
+        return paths[-1] if paths else None
+
+    def _trouble(self, peer: PeerId) -> None:
+        if self.troubled is not None:
+            self.troubled(peer)
+
+    # --- Punching ---
+
+    def punch(
+        self, peer: PeerId, key: ProbeKey, candidates: Iterable[Candidate], *, hopeless: bool
+    ) -> None:
+        """Probe a peer's candidates from now on; on the way of its connection if there is one, else for a minute."""
+        listed = tuple(candidates)
+        path = self.find(peer)
+        if path is not None and path.prober is not None:
+            self._probe(path.prober, key, listed)
+        if path is None or path.prober is None or path.prober.table.is_dark:
+            punch = self._punches.get(peer)
+            if punch is None or punch.ready.done():
+                punch = self._start_punch(peer)
+            punch.is_hopeless_directly = hopeless
+            self._probe(punch.prober, key, listed)
+
+    def _probe(self, prober: Prober, key: ProbeKey, candidates: Sequence[Candidate]) -> None:
+        now = self.now()
+        prober.add_key(key)
+        prober.table.add(candidates, by_relay=False, now=now)
+        if self.has_relay:
+            prober.table.add(candidates, by_relay=True, now=now)
+        prober.poke()
+
+    def _start_punch(self, peer: PeerId) -> Punch:
+        old = self._punches.pop(peer, None)
+        if old is None and len(self._punches) >= PUNCHES_MAX:
+            old = self._punches.pop(next(iter(self._punches)))
+        if old is not None:
+            old.close()
+        punch = self._punches[peer] = Punch(Prober(self), self._loop)
+        self._loop.call_later(OFFER_S_MAX, self._expire, peer, punch)
+        return punch
+
+    def _expire(self, peer: PeerId, punch: Punch) -> None:
+        if self._punches.get(peer) is punch:
+            del self._punches[peer]
+            punch.close()
+
+    async def punched(self, peer: PeerId, within_s: float) -> Path:
+        """Wait until a way to a peer that is being punched is open, and give a locked path on it.
+
+        Raises:
+            DialError: None of its candidates answered.
+        """
+        punch = self._punches.get(peer)
+        if punch is None:
+            raise DialError("the peer has not said where it may be")
+        done, _ = await asyncio.wait([punch.ready], timeout=within_s)
+        active = punch.prober.table.active
+        source = punch.prober.active
+        if not done or active is None or source is None:
+            raise DialError(f"none of the peer's addresses answered within {within_s:g} s")
+        return Path(source, punch.prober.table.states[active].kind)
+
+    # --- The relay ---
+
+    def drop_relay(self) -> None:
+        """Our port at the relay is gone."""
+        self.has_relay = False
+        probers = [path.prober for paths in self._open.values() for path in paths]
+        for prober in (*probers, *(punch.prober for punch in self._punches.values())):
+            if prober is not None:
+                prober.table.drop_relay()
+                prober.poke()
+
+    def close(self) -> None:
+        """Stop everything."""
+        for punch in self._punches.values():
+            punch.close()
+        self._punches.clear()
+        for paths in self._open.values():
+            for path in paths:
+                path.close()
+        self._open.clear()

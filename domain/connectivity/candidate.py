@@ -1,0 +1,89 @@
+"""Places at which a node may be reached, and which of them may be probed at all.
+
+A candidate comes from a peer, so it may point anywhere: only addresses at which another machine can be are ever
+probed. How often is bounded by `pairs`, whatever the address.
+"""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+
+from domain.codec import CodecError, Value, take_int, take_list, take_text
+from domain.connectivity.address import Address, AddressError, parse_address
+from domain.limits import ADDRESS_BYTES_MAX, CANDIDATES_MAX
+
+
+class CandidateKind(IntEnum):
+    """Where a candidate comes from; the number stands in offers and never changes."""
+
+    HOST = 0
+    """An address of the machine itself."""
+    SERVER_REFLEXIVE = 1
+    """What a STUN server saw."""
+    PORT_MAPPED = 2
+    """A port that the router was asked to forward."""
+    RELAYED = 3
+    """A port of a TURN server that forwards to the node."""
+    PEER_REFLEXIVE = 4
+    """Where a probe came from; learnt, never offered."""
+
+
+OFFERED: Final = (
+    CandidateKind.HOST,
+    CandidateKind.SERVER_REFLEXIVE,
+    CandidateKind.PORT_MAPPED,
+    CandidateKind.RELAYED,
+)
+
+
+class Candidate(NamedTuple):
+    """One of them."""
+
+    kind: CandidateKind
+    address: Address
+
+
+def is_probable(address: Address) -> bool:
+    """Whether another machine can be there: no name, no loopback, multicast, link-local or unspecified address.
+
+    An IPv4 address mapped into IPv6 is judged as what it is (`::ffff:127.0.0.1` is loopback).
+    """
+    try:
+        found = ip_address(Address.from_host(address.host, address.port).host)
+    except (ValueError, AddressError):
+        return False
+    is_broadcast = str(found) == "255.255.255.255"
+    return address.port != 0 and not (
+        found.is_loopback
+        or found.is_multicast
+        or found.is_unspecified
+        or found.is_link_local
+        or is_broadcast
+    )
+
+
+def encode_candidates(candidates: Iterable[Candidate]) -> list[Value]:
+    """Write candidates as a value of the codec."""
+    return [[int(kind), str(address)] for kind, address in candidates]
+
+
+def take_candidates(value: object) -> tuple[Candidate, ...]:
+    """Read candidates; those that cannot be probed, or are of a kind that we do not know, are left out.
+
+    Raises:
+        CodecError: It is no list of at most `CANDIDATES_MAX` pairs of a number and an address.
+    """
+    found: dict[Candidate, None] = {}
+    for entry in take_list(value, maximum=CANDIDATES_MAX):
+        fields = take_list(entry, maximum=2)
+        if len(fields) != 2:  # noqa: PLR2004
+            raise CodecError("wrong-type", "a candidate is a kind and an address")
+        kind = take_int(fields[0], maximum=255)
+        try:
+            address = parse_address(take_text(fields[1], bytes_max=ADDRESS_BYTES_MAX))
+        except AddressError as error:
+            raise CodecError("wrong-type", str(error)) from None
+        if kind in OFFERED and is_probable(address):
+            found[Candidate(CandidateKind(kind), address)] = None
+    return tuple(found)
