@@ -37,8 +37,8 @@ test: $(NEEDED) ## Run the tests (ARGS="tests/domain -k codec")
 test-all: $(NEEDED) ## Run the tests that take minutes too
 	$(BIN)/python -m pytest -n 2 -m "not lab" --durations=5 $(ARGS)
 
-sim: $(NEEDED) ## Run simulated schedules (SEED=7, or SEEDS=0..1999)
-	$(BIN)/python -m scripts.simulate $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+sim: $(NEEDED) ## Run simulated schedules (SEED=7, or SEEDS=0..1999; MODE=datagrams with real QUIC)
+	$(BIN)/python -m scripts.simulate $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODE),--mode $(MODE)) $(ARGS)
 
 mutants: $(NEEDED) ## Put known bugs into copies of the code, and see each caught (ARGS="echo")
 	$(BIN)/python -m scripts.mutate $(ARGS)

@@ -2,20 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Final
 
-from adapters.simulation.link import TraceEvent, TraceKind
 from domain import limits
 from domain.identifiers import OperationId, Position
 from domain.operations.operation import decode_header
-from domain.sync.message import CompactOperation, decode_message
 from node.owner import DocumentOwner
 from tests.simulation.edit import content, marks
 from tests.simulation.member import Member
 
 SHOWN_CHARACTERS_MAX: Final = 300
-CONTROL: Final = b""
 
 
 class EqualReplicas:
@@ -115,64 +111,32 @@ class Bounds:
         return self.complaints
 
 
-class Trace:
-    """Condenses what goes over the network to a digest, and counts what is not quiet after a time."""
-
-    def __init__(self) -> None:
-        self.digest = blake2b(digest_size=16)
-        self.events = 0
-        self.quiet_since: float | None = None
-        self.noise: list[str] = []
-
-    def report(self, event: TraceEvent) -> None:
-        self.events += 1
-        self.digest.update(
-            f"{event.time_s!r} {event.kind.value} {event.sender} {event.receiver} "
-            f"{event.connection}".encode()
-        )
-        self.digest.update(event.channel)
-        self.digest.update(event.message)
-        if self.quiet_since is not None and event.time_s > self.quiet_since:
-            self._listen(event)
-
-    def _listen(self, event: TraceEvent) -> None:
-        if event.kind is TraceKind.SENT and event.channel != CONTROL:
-            message = decode_message(event.message)
-            what = type(message).__name__
-            if isinstance(message, CompactOperation):
-                what += f" {message.seq_num}"
-            self.noise.append(
-                f"{event.sender} says {what} to {event.receiver} at {event.time_s:.3f}"
-            )
-
-    def check(self, members: Sequence[Member]) -> list[str]:
-        if not self.noise:
-            return []
-        return [f"not quiet: {len(self.noise)} messages, first {self.noise[0]}"]
-
-
 class Log(logging.Handler):
-    """Collects what nodes log when a task of theirs ends with an error, or a peer is suspected."""
+    """Collects what nodes log when a task of theirs ends with an error, or a peer is suspected.
 
-    EVENTS: Final = frozenset(
+    Args:
+        is_rogue_about: Whether a member breaks the rules, so that to refuse what a peer says is no complaint.
+    """
+
+    FAULTS: Final = frozenset(
         {
             "runtime.task_failed",
             "runtime.task_crashed",
-            "owner.operation_refused",
             "document.rebuild",
             "archive.rebuild",
             "archive.snapshot_unusable",
             "documents.damaged",
-            "exchange.paused",
         }
     )
+    SUSPICIONS: Final = frozenset({"owner.operation_refused", "exchange.paused"})
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_rogue_about: bool = False) -> None:
         super().__init__()
         self.records: list[str] = []
+        self._events = self.FAULTS if is_rogue_about else self.FAULTS | self.SUSPICIONS
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.msg in self.EVENTS:
+        if record.msg in self._events:
             details = {
                 key: value
                 for key, value in vars(record).items()

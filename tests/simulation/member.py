@@ -1,10 +1,13 @@
 """A machine with a node, and somebody who edits with it; both crash and start again."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from traceback import extract_tb
+from typing import Protocol
 
 from adapters.simulation.world import SimulatedMachine
 from domain.errors import (
@@ -16,7 +19,7 @@ from domain.errors import (
     UnsavedEditsError,
 )
 from node import Document, Node, NodeConfig
-from node.wiring.simulated import simulated_adapters
+from node.environment import Environment
 from tests.simulation.edit import Editor
 from tests.simulation.options import Options
 
@@ -28,6 +31,16 @@ def tell(error: BaseException) -> str:
     frames = extract_tb(error.__traceback__)[-3:]
     places = " < ".join(f"{Path(each.filename).name}:{each.lineno}" for each in reversed(frames))
     return f"{error!r} at {places}"
+
+
+class AdaptersOpener(Protocol):
+    """Opens the adapters of a machine; the stage of a scenario does."""
+
+    @abstractmethod
+    def open_adapters(
+        self, machine: SimulatedMachine, config: NodeConfig
+    ) -> AbstractAsyncContextManager[Environment]:
+        """Open what a node needs to run on a machine."""
 
 
 class Board:
@@ -43,6 +56,7 @@ class Member:
 
     Args:
         machine: The machine.
+        adapters: Opens what a node needs to run on it.
         seed: What chance follows, together with the machine's name.
         options: The scenario.
         board: What members tell each other.
@@ -53,7 +67,12 @@ class Member:
     """
 
     def __init__(
-        self, machine: SimulatedMachine, seed: int, options: Options, board: Board
+        self,
+        machine: SimulatedMachine,
+        adapters: AdaptersOpener,
+        seed: int,
+        options: Options,
+        board: Board,
     ) -> None:
         self.machine = machine
         self.name = machine.name
@@ -63,6 +82,7 @@ class Member:
         self.failures: list[str] = []
         self.is_in_hurry = False
         self.edits_left = options.edits
+        self._adapters = adapters
         self._options = options
         self._board = board
         self._random = Random(f"{seed} author {machine.name}")
@@ -138,7 +158,7 @@ class Member:
     async def _run(self) -> None:
         config = NodeConfig()
         async with (
-            simulated_adapters(self.machine, config) as environment,
+            self._adapters.open_adapters(self.machine, config) as environment,
             Node.run(environment) as node,
         ):
             self.node = node
@@ -199,7 +219,7 @@ class Member:
         if self.is_founder:
             document = known[0] if known else await node.create("shared")
             if self._board.invite is None:
-                uses = len(self._options.names) - 1
+                uses = len(self._options.names) - 1 + (self._options.rogue is not None)
                 self._board.invite = await document.invite(uses=uses, expires_s=10_000)
             return document
         if known:

@@ -1,10 +1,16 @@
 """What a seed decides about a scenario before it begins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-NAMES: Final = "abcde"
+NAMES: Final = "abcdefgh"
+COUNT_WEIGHTS: Final = (5, 5, 3, 2, 1, 1, 1)
+"""How often there are 2, 3, ... 8 of them: what each says goes to all others, so many are dear."""
+ROGUES: Final = ("garbage", "flood")
+ROGUE_SHARE: Final = 0.15
+EDITS_MIN: Final = 50
+EDITS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,7 @@ class Options:
         durable_share: How often an edit is followed by waiting for the disk.
         is_mesh: Whether all know where all are; else only where the founder is, so that everything goes through it.
         faults: What goes wrong.
+        rogue: What one more member does who breaks the rules, if there is one.
     """
 
     names: str
@@ -50,19 +57,19 @@ class Options:
     durable_share: float
     is_mesh: bool
     faults: tuple[Fault, ...]
+    rogue: str | None = None
 
 
 def draw_options(seed: int) -> Options:
     """Draw a scenario."""
     random = Random(f"{seed} options")
-    names = NAMES[: random.randint(2, 5)]
+    counts = range(2, len(NAMES) + 1)
+    names = NAMES[: random.choices(counts, COUNT_WEIGHTS)[0]]
     faulty_s = random.uniform(5, 60)
     faults = [_draw_fault(random, names, faulty_s) for _ in range(random.randint(0, 12))]
     return Options(
         names=names,
-        edits=random.choice(
-            (random.randint(20, 50), random.randint(20, 50), random.randint(50, 200))
-        ),
+        edits=_draw_edits(random),
         faulty_s=faulty_s,
         delay_s=random.choice((0.0, 0.001, 0.02, 0.15)),
         jitter_s=random.choice((0.0, 0.005, 0.1, 0.5)),
@@ -71,7 +78,14 @@ def draw_options(seed: int) -> Options:
         durable_share=random.choice((0.05, 0.3, 1.0)),
         is_mesh=random.random() < 0.7,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+        rogue=random.choice(ROGUES) if random.random() < ROGUE_SHARE else None,
     )
+
+
+def _draw_edits(random: Random) -> int:
+    """Mostly few: most of what can go wrong between edits goes wrong between the first fifty."""
+    few, some, many = EDITS_MIN, random.randint(EDITS_MIN, 2 * EDITS_MIN), EDITS_MAX
+    return random.choice((few, few, few, few, some, some, some, random.randint(few, many)))
 
 
 def _draw_fault(random: Random, names: str, faulty_s: float) -> Fault:
@@ -85,4 +99,35 @@ def _draw_fault(random: Random, names: str, faulty_s: float) -> Fault:
         hosts=tuple(random.sample(names, count)),
         lasts_s=random.choice((random.uniform(0, 1), random.uniform(0, faulty_s))),
         after_writes=random.choice((0, 0, 1, 5)),
+    )
+
+
+def narrow(
+    options: Options,
+    *,
+    nodes: int | None = None,
+    edits: int | None = None,
+    faults: str | None = None,
+    rogue: bool = True,
+) -> Options:
+    """Give a shorter scenario: with fewer nodes and edits, and of the faults only those with these numbers.
+
+    Args:
+        options: The scenario.
+        nodes: How many of its nodes stay; faults that name others go.
+        edits: How many edits each makes.
+        faults: The numbers of the faults that stay, from 0, with commas between them.
+        rogue: Whether the rogue stays.
+    """
+    kept = options.faults
+    if faults is not None:
+        numbers = [int(number) for number in faults.split(",") if number]
+        kept = tuple(options.faults[number] for number in numbers)
+    names = options.names[: max(2, nodes or len(options.names))]
+    return replace(
+        options,
+        names=names,
+        edits=min(options.edits, edits or options.edits),
+        faults=tuple(fault for fault in kept if set(fault.hosts) <= set(names)),
+        rogue=options.rogue if rogue else None,
     )

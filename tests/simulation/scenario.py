@@ -7,27 +7,25 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final
 
 from adapters.simulation.disk import SimulatedDisk
-from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
-from adapters.simulation.network import SimulatedNetwork
-from adapters.simulation.world import SimulatedWorld
 from tests.simulation.checkers import (
     Bounds,
     EqualReplicas,
     Log,
     NothingLost,
     SoundLogs,
-    Trace,
 )
 from tests.simulation.disk_first import DiskFirst
 from tests.simulation.member import Board, Member, tell
 from tests.simulation.options import Fault, Options, draw_options
+from tests.simulation.rogue import NAME as ROGUE
+from tests.simulation.rogue import Rogue
+from tests.simulation.stage import Mode, Stage, make_stage
 
-SETTLE_S: Final = 60.0
-"""How long after healing replicas may take to be equal and quiet."""
 LISTEN_S: Final = 30.0
 """How long it has to stay quiet then."""
 JOIN_S: Final = 120.0
@@ -35,6 +33,7 @@ JOIN_S: Final = 120.0
 VIRTUAL_S_MAX: Final = 3_600.0
 """After so long a scenario hangs."""
 LOOK_S: Final = 0.25
+IDLE_LOOKS: Final = 8
 SLOW_WRITE_S: Final = (0.05, 0.5)
 
 
@@ -59,37 +58,27 @@ class Scenario:
     Args:
         seed: What chance follows.
         options: What the seed decides beforehand.
+        stage: Where it takes place.
     """
 
-    def __init__(self, seed: int, options: Options) -> None:
+    def __init__(self, seed: int, options: Options, stage: Stage) -> None:
         self.seed = seed
         self.options = options
-        self.trace = Trace()
+        self.stage = stage
         self.bounds = Bounds()
         self.disk_first = DiskFirst()
-        self.log = Log()
+        self.log = Log(is_rogue_about=options.rogue is not None)
         self.complaints: list[str] = []
         self.crashes = 0
         self.settled_s: float | None = None
-        self._is_healed = False
-        loop = asyncio.get_running_loop()
-        self.network = SimulatedNetwork(
-            loop,
-            seed,
-            options=LinkOptions(
-                delay_s=options.delay_s,
-                jitter_s=options.jitter_s,
-                connection_lifetime_s=options.lifetime_s,
-            ),
-            silence_s_max=options.silence_s_max,
-            report=self.trace.report,
-        )
-        world = SimulatedWorld(loop, seed, network=self.network)
         board = Board()
-        board.machines = [world.machine(name) for name in options.names]
+        board.machines = [stage.machine(name) for name in options.names]
         self.members = {
-            machine.name: Member(machine, seed, options, board) for machine in board.machines
+            machine.name: Member(machine, stage, seed, options, board) for machine in board.machines
         }
+        self._rogue: Rogue | None = None
+        if options.rogue is not None:
+            self._rogue = Rogue(options.rogue, stage.machine(ROGUE), stage, seed, board)
 
     async def run(self) -> Report:
         """Run it to its end."""
@@ -97,13 +86,18 @@ class Scenario:
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch())
+                harm = group.create_task(self._rogue.run()) if self._rogue is not None else None
                 await self._go_wrong(group)
+                if harm is not None:
+                    harm.cancel()
+                    await asyncio.wait([harm])
                 await self._heal()
                 await self._settle()
                 watch.cancel()
             await self._end()
         finally:
             logging.getLogger("node").removeHandler(self.log)
+            self.stage.close()
         return self._report()
 
     # -- Going wrong --
@@ -129,15 +123,15 @@ class Scenario:
             case "crash" | "stop":
                 await self._let_down(self.members[fault.hosts[0]], fault)
             case "partition":
-                self.network.partition(fault.hosts)
+                self.stage.partition(fault.hosts)
                 await asyncio.sleep(fault.lasts_s)
-                self.network.heal()
+                self.stage.heal()
             case "block":
-                self.network.block(*fault.hosts)
+                self.stage.block(*fault.hosts)
                 await asyncio.sleep(fault.lasts_s)
-                self.network.unblock(*fault.hosts)
+                self.stage.unblock(*fault.hosts)
             case "break":
-                self.network.break_connections(*fault.hosts)
+                self.stage.break_connections(*fault.hosts)
             case "clock":
                 clock = self.members[fault.hosts[0]].machine.clock
                 clock.wall_offset_s = fault.lasts_s - self.options.faulty_s / 2
@@ -170,12 +164,10 @@ class Scenario:
     # -- Being well again --
 
     async def _heal(self) -> None:
-        self.network.heal()
-        for name in self.options.names:
-            for other in self.options.names:
-                if name < other:
-                    self.network.unblock(name, other)
-                    self.network.set_link(name, other, LinkOptions(delay_s=self.options.delay_s))
+        self.stage.heal()
+        for name, other in combinations(self.options.names, 2):
+            self.stage.unblock(name, other)
+        self.stage.calm()
         for member in self.members.values():
             member.machine.disk.mend()
             member.is_in_hurry = True
@@ -203,13 +195,15 @@ class Scenario:
         loop = asyncio.get_running_loop()
         members = list(self.members.values())
         healed = loop.time()
-        if await self._wait_until(self._are_heights_equal, SETTLE_S):
+        if await self._wait_until(self._are_heights_equal, self.stage.settle_s):
             self.settled_s = loop.time() - healed
-        await self._sleep_until(healed + SETTLE_S)
-        self.trace.quiet_since = loop.time()
+        await self._sleep_until(healed + self.stage.settle_s)
+        trace = self.stage.trace
+        trace.quiet_since = loop.time()
         await asyncio.sleep(LISTEN_S)
-        self.trace.quiet_since = None
-        for checker in (EqualReplicas(), NothingLost(), self.trace, self.bounds, self.disk_first):
+        self.complaints += trace.check(members, loop.time())
+        trace.quiet_since = None
+        for checker in (EqualReplicas(), NothingLost(), self.bounds, self.disk_first):
             self.complaints += checker.check(members)
         for member in members:
             if not await member.wait_for_peers(5):
@@ -230,9 +224,14 @@ class Scenario:
     # -- Watching, ending --
 
     async def _watch(self) -> None:
+        """Look often while something happens, and now and then while nothing does."""
+        seen = looks = 0
         while True:
-            self.bounds.look(list(self.members.values()))
-            self.disk_first.look(list(self.members.values()))
+            events = self.stage.trace.events
+            if events != seen or looks % IDLE_LOOKS == 0:
+                self.bounds.look(list(self.members.values()))
+                self.disk_first.look(list(self.members.values()))
+            seen, looks = events, looks + 1
             await asyncio.sleep(LOOK_S)
 
     async def _end(self) -> None:
@@ -240,11 +239,10 @@ class Scenario:
         for member in members:
             await member.stop()
             self.complaints += member.failures
-        await asyncio.sleep(self.options.silence_s_max + 1)
+        await asyncio.sleep(self.stage.silence_s + 1)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         self.complaints += sorted(f"a leaked task: {task.get_name()}" for task in tasks)
-        if self.network.connection_count:
-            self.complaints.append(f"{self.network.connection_count} leaked connections")
+        self.complaints += self.stage.check_end()
         for checker in (SoundLogs(), self.log):
             self.complaints += checker.check(members)
 
@@ -254,8 +252,8 @@ class Scenario:
             seed=self.seed,
             options=self.options,
             complaints=tuple(self.complaints),
-            digest=self.trace.digest.hexdigest(),
-            events=self.trace.events,
+            digest=self.stage.trace.digest.hexdigest(),
+            events=self.stage.trace.events,
             operations=max(
                 sum(len(ledger.operations) for ledger in disk.ledgers.values()) for disk in disks
             ),
@@ -265,12 +263,12 @@ class Scenario:
         )
 
 
-def simulate(seed: int, options: Options | None = None) -> Report:
+def simulate(seed: int, options: Options | None = None, mode: Mode = Mode.MESSAGES) -> Report:
     """Run the scenario of a seed; what goes wrong unforeseen is a complaint too."""
     drawn = options or draw_options(seed)
 
     async def scenario(seed: int) -> Report:
-        return await Scenario(seed, drawn).run()
+        return await Scenario(seed, drawn, make_stage(mode, seed, drawn)).run()
 
     try:
         return run(scenario, seed, virtual_s_max=VIRTUAL_S_MAX)

@@ -32,7 +32,8 @@ from domain.operations.operation import Operation, rebuild
 from domain.sync.message import Ack, BodyPart, Done, Have, Join, Nack, PreSync, encode_message
 from domain.sync.wire import OutgoingWire
 from node import Document, Node, NodeConfig
-from tests.simulation.village import Hostile, Village, open_village, running
+from tests.simulation.hostile import Hostile
+from tests.simulation.village import Village, open_village, running
 
 Attack = Callable[[Village], Awaitable[None]]
 

@@ -5,43 +5,59 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from tests.simulation.options import draw_options
-from tests.simulation.scenario import simulate
+from tests.simulation.options import Options, draw_options
+from tests.simulation.scenario import Report, simulate
+from tests.simulation.shrink import shrink
+from tests.simulation.stage import Mode
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 200
-CHUNK = 50  # a failure names its seed; fewer chunks start fewer processes
+SEEDS = {Mode.MESSAGES: 300, Mode.DATAGRAMS: 20}
+CHUNKS = 6  # a failure names its seed; fewer chunks start fewer processes
 PROCESSES = 2
+CHUNK_S_MAX = 600
 
 
 def be_quiet() -> None:
     """Do not print what nodes log in the middle of faults: the scenario itself looks at it."""
-    logging.getLogger("node").propagate = False
+    for name in ("node", "quic"):
+        logging.getLogger(name).propagate = False
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
-def test_replicas_converge_and_lose_no_acknowledged_edit_whatever_goes_wrong(first: int) -> None:
+@pytest.mark.timeout(CHUNK_S_MAX)
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
+def test_replicas_converge_and_lose_no_acknowledged_edit_whatever_goes_wrong(
+    mode: Mode, chunk: int
+) -> None:
     with ProcessPoolExecutor(
         PROCESSES, mp_context=get_context("spawn"), initializer=be_quiet
     ) as executor:
-        reports = executor.map(simulate, range(first, first + CHUNK))
+        seeds = range(chunk, SEEDS[mode], CHUNKS)
+        reports = executor.map(partial(simulate, options=None, mode=mode), seeds)
         failed = [report for report in reports if report.complaints]
     assert not failed, "\n".join(
-        f"make sim SEED={report.seed}: {'; '.join(report.complaints)} with {report.options}"
+        f"make sim SEED={report.seed} MODE={mode.value}: {'; '.join(report.complaints)} with"
+        f" {report.options}"
         for report in failed
     )
 
 
-def test_the_same_seed_gives_the_same_trace_in_two_processes(seed: int) -> None:
+@pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
+def test_the_same_seed_gives_the_same_trace_in_two_processes(seed: int, mode: Mode) -> None:
     number = seed % 10_000
     printed = [
         subprocess.run(
-            [sys.executable, "-m", "scripts.simulate", "--seed", str(number)],
+            [
+                *(sys.executable, "-m", "scripts.simulate", "--mode", mode.value),
+                *("--seed", str(number), "--nodes", "3", "--edits", "50"),
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
@@ -59,9 +75,31 @@ def test_another_seed_gives_another_trace() -> None:
     assert simulate(0).digest != simulate(1).digest
 
 
-def test_the_seeds_of_a_run_meet_every_fault_and_every_number_of_nodes() -> None:
-    drawn = [draw_options(seed) for seed in range(SEEDS)]
-    assert {len(options.names) for options in drawn} == {2, 3, 4, 5}
-    kinds = {fault.kind for options in drawn for fault in options.faults}
-    assert kinds == {"partition", "block", "break", "crash", "stop", "full", "slow", "clock"}
-    assert sum(fault.kind == "crash" for options in drawn for fault in options.faults) > SEEDS
+def test_a_failing_scenario_shrinks_to_what_it_takes_to_fail() -> None:
+    seed = next(seed for seed in range(1_000) if wanted(draw_options(seed)))
+
+    def run(seed: int, options: Options) -> Report:
+        blank = Report(
+            seed=seed, options=options, complaints=(), digest="", events=0, operations=0, edits=0, crashes=0,
+            settled_s=None,
+        )  # fmt: skip
+        crashes = sum(fault.kind == "crash" for fault in options.faults)
+        return replace(blank, complaints=("it fails",) if crashes and options.edits >= 10 else ())
+
+    found = shrink(seed, run)
+    assert found is not None
+    cut, report = found
+    assert report.complaints
+    assert len(cut.faults) == 1
+    assert (cut.nodes, cut.edits, cut.rogue) == (2, 10, False)
+    assert cut.apply(draw_options(seed)) == report.options
+
+
+def wanted(options: Options) -> bool:
+    """A scenario with much to cut, of which the first two nodes crash."""
+    crashes = {host for fault in options.faults if fault.kind == "crash" for host in fault.hosts}
+    return len(options.names) > 4 and options.rogue is not None and not crashes.isdisjoint("ab")
+
+
+def test_a_scenario_that_holds_does_not_shrink() -> None:
+    assert shrink(1, simulate) is None

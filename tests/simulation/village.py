@@ -5,27 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.document import Document as DocumentState
 from domain.events import Event, PeerDisconnected
-from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position
-from domain.operations.kind import Kind
-from domain.operations.operation import Extension, Operation, sign
+from domain.identifiers import DocumentId
 from domain.ports.network import Connection
-from domain.record import DocumentRecord
-from domain.sealing import NONCE_BYTES, open_record, seal_body
-from domain.sync.frontier import channel_name
-from domain.sync.message import Digests, Message, encode_message
-from domain.sync.wire import OutgoingWire
 from node import Document, Node, NodeConfig
-from node.stored import from_stored
 from node.wiring.simulated import simulated_adapters
+from tests.simulation.hostile import Hostile, leave
 
 WAIT_S: Final = 20.0
 SILENCE_S: Final = 30.0
-LATER_US: Final = 10_000_000_000
 
 
 @asynccontextmanager
@@ -80,104 +71,6 @@ class Villager:
             await self.document.wait_until(lambda: part in self.text)
 
 
-class Hostile:
-    """A member that breaks rules: it signs with its own key, and speaks without a node.
-
-    Args:
-        machine: Where its key is, and its disk, if it was a member.
-        document: The document.
-        record: Its logs, and the document's secret.
-        operations: What it knows of the document.
-    """
-
-    def __init__(
-        self,
-        machine: SimulatedMachine,
-        document: DocumentId,
-        record: DocumentRecord,
-        operations: list[Operation],
-    ) -> None:
-        self.machine = machine
-        self.document = document
-        self.record = record
-        self.state = DocumentState(machine.key, document, record)
-        self.state.replay(operations)
-        self.log = LogKey(machine.key.peer, record.content_log)
-        self.wire = OutgoingWire()
-        self._network = machine.open_network()
-
-    async def connect(self, peer: PeerId, address: str) -> Connection:
-        """Dial somebody, and make him open the channel of the document."""
-        if not self._network.addresses:
-            await self._network.start()
-        connection = await self._network.dial(peer, [address])
-        await self.compare(connection, bytes([7]) * 32)
-        self.wire = OutgoingWire()
-        return connection
-
-    async def compare(self, connection: Connection, digest: bytes) -> None:
-        """Say on the control channel how far we are."""
-        name = channel_name(self.document, connection.binding)
-        await connection.control.send(encode_message(Digests(entries=((name, digest),))))
-
-    async def say(self, connection: Connection, *messages: Message | bytes) -> None:
-        """Say something on the channel of the document."""
-        channel = connection.channel(channel_name(self.document, connection.binding))
-        for message in messages:
-            data = message if isinstance(message, bytes) else encode_message(message)
-            await channel.send(data)
-
-    async def send(self, connection: Connection, *operations: Operation) -> None:
-        """Send operations."""
-        for operation in operations:
-            await self.say(connection, *self.wire.compact(operation))
-
-    @property
-    def _tips(self) -> tuple[OperationId, ...]:
-        return tuple(sorted(self.state.ledger.tips))
-
-    def update(
-        self,
-        update: bytes,
-        *,
-        after: Operation | None = None,
-        log_id: LogId | None = None,
-        seq_num: int | None = None,
-        backlink: OperationId | None = None,
-        previous: tuple[OperationId, ...] | None = None,
-    ) -> Operation:
-        """Sign an update as the next operation of its content log, or as something else."""
-        log = LogKey(self.machine.key.peer, log_id or self.record.content_log)
-        count = after.header.seq_num + 1 if after else 0
-        place = count if seq_num is None else seq_num
-        secret = self.record.secrets[-1]
-        body = seal_body(
-            secret,
-            self.document,
-            Position(log, place),
-            Kind.UPDATE,
-            update,
-            nonce=self.machine.entropy.draw(NONCE_BYTES),
-        )
-        made = Extension(
-            log_id=log.log_id,
-            timestamp=self.machine.clock.timestamp_us() + LATER_US,
-            kind=Kind.UPDATE,
-            document=self.document if place == 0 else None,
-            previous=previous if previous is not None else () if place else self._tips,
-            secret=secret.secret_id if place == 0 else None,
-        )
-        link = backlink or (after.operation_id if after else None)
-        header = sign(
-            self.machine.key,
-            seq_num=place,
-            backlink=link,
-            extension=made,
-            body=body,
-        )
-        return Operation.assemble(header, body)
-
-
 class Village:
     """Alice and Bob, who are honest, and Mallory, a member who is not.
 
@@ -213,14 +106,6 @@ class Village:
         lost = [event.peer for event in self.alice.of_kind(PeerDisconnected)]
         assert self.bob.node.peer_id not in lost
         assert self.alice.node.runtime.task_count < 40
-
-
-def leave(machine: SimulatedMachine, disk: SimulatedDisk, document: DocumentId) -> Hostile:
-    """Make a hostile member of what an honest one left on its disk."""
-    sealed = disk.content.records[document]
-    record = DocumentRecord.decode(open_record(machine.storage_key, "document", document, sealed))
-    stored = disk.content.ledger(document).operations
-    return Hostile(machine, document, record, [from_stored(each) for each in stored])
 
 
 @asynccontextmanager

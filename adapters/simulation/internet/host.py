@@ -95,6 +95,11 @@ class Host(Station, LineEnd):
         """All of its addresses, those of the first interface first."""
         return tuple(address for each in self.interfaces for address in each.addresses)
 
+    @property
+    def socket_count(self) -> int:
+        """Sockets and streams that are open."""
+        return len(self._receivers) + len(self._streams)
+
     def crash(self) -> None:
         """Forget everything that is open, without a word to anybody."""
         receivers = [*self._receivers.values(), *self._streams.values()]

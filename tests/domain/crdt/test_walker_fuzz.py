@@ -5,7 +5,6 @@
 
 import os
 import random
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,9 +19,7 @@ from tests.domain.crdt.encoding import Author, any_value, embed, numbers, sectio
 SCALE: Final = int(os.environ.get("CULM_FUZZ_SCALE", "1"))
 SESSIONS: Final = 300 * SCALE
 DAMAGED: Final = 45_000 * SCALE
-WALK_S_MAX: Final = (
-    1.0  # of an update of a few hundred bytes; four thousand times what was measured
-)
+WALK_S_MAX: Final = 60  # what takes longer is quadratic: it would take hours
 WORDS: Final = ("a", "bc", "defgh", "x" * 9, "\n", "é", "e\u0301", "🎉y", "👩‍👩‍👧", "日本")
 PLACES: Final = "abé"
 MAGIC: Final = (
@@ -250,10 +247,9 @@ NEARLY_ALL: Final = UPDATE_BYTES_MAX - 64
         pytest.param(waiting_for_each_other(64, 3_000), id="waits"),
     ],
 )
+@pytest.mark.timeout(WALK_S_MAX)
 def test_hostile_update_is_walked_in_seconds(data: bytes) -> None:
-    start = time.process_time()
     outcome(data)
-    assert time.process_time() - start < WALK_S_MAX
 
 
 def test_damaged_update_is_refused_or_pycrdt_decodes_it_too(seed: int) -> None:

@@ -1,0 +1,98 @@
+"""One more member of a scenario, who joins in good order and breaks the rules from then on, until all is well."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from adapters.simulation.world import SimulatedMachine
+from domain import limits
+from domain.errors import InviteError, NetworkError, NodeClosedError, StorageError
+from domain.identifiers import DocumentId, OperationId
+from domain.ports.network import Connection
+from domain.sync.message import Have
+from node import Node, NodeConfig
+from tests.simulation.hostile import Hostile, leave
+from tests.simulation.member import AdaptersOpener, Board
+
+NAME: Final = "rogue"
+FLOOD_OPERATIONS: Final = 60
+FLOOD_MESSAGES: Final = 200
+GARBAGE_BYTES_MAX: Final = 2_000
+PAUSE_S: Final = (0.2, 2.0)
+DIAL_S_MAX: Final = 5.0
+
+
+class Rogue:
+    """Joins with a node, switches it off, and goes on with its key.
+
+    Args:
+        kind: What it does: `garbage` (bytes that are no messages) or `flood` (operations whose past never comes, and
+            questions whose answers it does not take).
+        machine: Where its key is.
+        adapters: Opens what a node needs to run on it.
+        seed: What chance follows.
+        board: What members tell each other.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        machine: SimulatedMachine,
+        adapters: AdaptersOpener,
+        seed: int,
+        board: Board,
+    ) -> None:
+        self._attack = {"garbage": self._send_garbage, "flood": self._flood}[kind]
+        self._machine = machine
+        self._adapters = adapters
+        self._random = Random(f"{seed} rogue")
+        self._victims: Sequence[SimulatedMachine] = [*board.machines]
+        self._board = board
+
+    async def run(self) -> None:
+        """Do harm until cancelled."""
+        hostile = await self._become_hostile()
+        while True:
+            victim = self._random.choice(self._victims)
+            try:
+                async with asyncio.timeout(DIAL_S_MAX):
+                    connection = await hostile.connect(victim.key.peer, victim.address)
+                    await self._attack(hostile, connection)
+            except (NetworkError, TimeoutError):
+                pass
+            await asyncio.sleep(self._random.uniform(*PAUSE_S))
+
+    async def _become_hostile(self) -> Hostile:
+        while True:
+            try:
+                async with (
+                    self._adapters.open_adapters(self._machine, NodeConfig()) as environment,
+                    Node.run(environment) as node,
+                ):
+                    document = await self._join(node)
+            except (InviteError, NetworkError, StorageError, NodeClosedError, TimeoutError):
+                await asyncio.sleep(self._random.uniform(*PAUSE_S))
+            else:
+                return leave(self._machine, self._machine.disk, document)
+
+    async def _join(self, node: Node) -> DocumentId:
+        if self._board.invite is None:
+            raise InviteError("unreachable", "there is no invite yet")
+        return (await node.join(self._board.invite)).id
+
+    async def _send_garbage(self, hostile: Hostile, connection: Connection) -> None:
+        garbage = self._random.randbytes(self._random.randint(1, GARBAGE_BYTES_MAX))
+        if self._random.random() < 1 / 2:
+            await connection.control.send(garbage)
+        else:
+            await hostile.say(connection, garbage)
+
+    async def _flood(self, hostile: Hostile, connection: Connection) -> None:
+        for _ in range(FLOOD_MESSAGES):
+            await hostile.say(connection, Have(is_last=True, heights=()))
+        unknown = OperationId(self._random.randbytes(OperationId.LENGTH))
+        orphan = hostile.update(b"\0\0", previous=(unknown,))
+        for _ in range(min(FLOOD_OPERATIONS, limits.PARKED_OPERATIONS_MAX)):
+            orphan = hostile.update(b"\0\0", after=orphan)
+            await hostile.send(connection, orphan)
