@@ -2,13 +2,12 @@
 
 from typing import Final
 
-from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.world import SimulatedMachine
 from domain.document import Document as DocumentState
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position
 from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
-from domain.ports.network import Connection
+from domain.ports.network import Connection, NetworkInterface
 from domain.record import DocumentRecord
 from domain.sealing import NONCE_BYTES, open_record, seal_body
 from domain.sync.frontier import channel_name
@@ -27,6 +26,7 @@ class Hostile:
         document: The document.
         record: Its logs, and the document's secret.
         operations: What it knows of the document.
+        network: How it reaches others; that of the machine if None.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Hostile:
         document: DocumentId,
         record: DocumentRecord,
         operations: list[Operation],
+        network: NetworkInterface | None = None,
     ) -> None:
         self.machine = machine
         self.document = document
@@ -43,7 +44,7 @@ class Hostile:
         self.state.replay(operations)
         self.log = LogKey(machine.key.peer, record.content_log)
         self.wire = OutgoingWire()
-        self._network = machine.open_network()
+        self._network = network or machine.open_network()
 
     async def connect(self, peer: PeerId, address: str) -> Connection:
         """Dial somebody, and make him open the channel of the document."""
@@ -117,9 +118,12 @@ class Hostile:
         return Operation.assemble(header, body)
 
 
-def leave(machine: SimulatedMachine, disk: SimulatedDisk, document: DocumentId) -> Hostile:
-    """Make a hostile member of what an honest one left on its disk."""
-    sealed = disk.content.records[document]
+def leave(
+    machine: SimulatedMachine, document: DocumentId, network: NetworkInterface | None = None
+) -> Hostile:
+    """Make a hostile member of what an honest one left on the disk of its machine."""
+    content = machine.disk.content
+    sealed = content.records[document]
     record = DocumentRecord.decode(open_record(machine.storage_key, "document", document, sealed))
-    stored = disk.content.ledger(document).operations
-    return Hostile(machine, document, record, [from_stored(each) for each in stored])
+    operations = [from_stored(each) for each in content.ledger(document).operations]
+    return Hostile(machine, document, record, operations, network)

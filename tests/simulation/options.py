@@ -7,6 +7,7 @@ from typing import Final
 NAMES: Final = "abcdefgh"
 COUNT_WEIGHTS: Final = (5, 5, 3, 2, 1, 1, 1)
 """How often there are 2, 3, ... 8 of them: what each says goes to all others, so many are dear."""
+ROGUE: Final = "rogue"
 ROGUES: Final = ("garbage", "flood")
 ROGUE_SHARE: Final = 0.15
 EDITS_MIN: Final = 50

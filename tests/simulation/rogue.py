@@ -7,6 +7,7 @@ from typing import Final
 
 from adapters.simulation.world import SimulatedMachine
 from domain import limits
+from domain.connectivity.close_codes import CloseCode
 from domain.errors import InviteError, NetworkError, NodeClosedError, StorageError
 from domain.identifiers import DocumentId, OperationId
 from domain.ports.network import Connection
@@ -15,7 +16,6 @@ from node import Node, NodeConfig
 from tests.simulation.hostile import Hostile, leave
 from tests.simulation.member import AdaptersOpener, Board
 
-NAME: Final = "rogue"
 FLOOD_OPERATIONS: Final = 60
 FLOOD_MESSAGES: Final = 200
 GARBAGE_BYTES_MAX: Final = 2_000
@@ -52,29 +52,35 @@ class Rogue:
 
     async def run(self) -> None:
         """Do harm until cancelled."""
-        hostile = await self._become_hostile()
-        while True:
-            victim = self._random.choice(self._victims)
+        document = await self._become_member()
+        async with self._adapters.open_adapters(self._machine, NodeConfig()) as environment:
+            hostile = leave(self._machine, document, environment.network)
             try:
-                async with asyncio.timeout(DIAL_S_MAX):
-                    connection = await hostile.connect(victim.key.peer, victim.address)
-                    await self._attack(hostile, connection)
-            except (NetworkError, TimeoutError):
-                pass
-            await asyncio.sleep(self._random.uniform(*PAUSE_S))
+                while True:
+                    await self._attack_somebody(hostile)
+                    await asyncio.sleep(self._random.uniform(*PAUSE_S))
+            finally:
+                await environment.network.close(CloseCode.NORMAL, "enough")
 
-    async def _become_hostile(self) -> Hostile:
+    async def _attack_somebody(self, hostile: Hostile) -> None:
+        victim = self._random.choice(self._victims)
+        try:
+            async with asyncio.timeout(DIAL_S_MAX):
+                connection = await hostile.connect(victim.key.peer, victim.address)
+                await self._attack(hostile, connection)
+        except (NetworkError, TimeoutError):
+            pass
+
+    async def _become_member(self) -> DocumentId:
         while True:
             try:
                 async with (
                     self._adapters.open_adapters(self._machine, NodeConfig()) as environment,
                     Node.run(environment) as node,
                 ):
-                    document = await self._join(node)
+                    return await self._join(node)
             except (InviteError, NetworkError, StorageError, NodeClosedError, TimeoutError):
                 await asyncio.sleep(self._random.uniform(*PAUSE_S))
-            else:
-                return leave(self._machine, self._machine.disk, document)
 
     async def _join(self, node: Node) -> DocumentId:
         if self._board.invite is None:

@@ -21,8 +21,7 @@ from tests.simulation.checkers import (
 )
 from tests.simulation.disk_first import DiskFirst
 from tests.simulation.member import Board, Member, tell
-from tests.simulation.options import Fault, Options, draw_options
-from tests.simulation.rogue import NAME as ROGUE
+from tests.simulation.options import ROGUE, Fault, Options, draw_options
 from tests.simulation.rogue import Rogue
 from tests.simulation.stage import Mode, Stage, make_stage
 

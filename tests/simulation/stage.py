@@ -25,7 +25,7 @@ from domain.limits import IDLE_S_MAX
 from node import NodeConfig
 from node.environment import Environment
 from node.wiring.simulated import simulated_adapters, simulated_quic_adapters
-from tests.simulation.options import Options
+from tests.simulation.options import ROGUE, Options
 from tests.simulation.trace import DatagramTrace, MessageTrace, Trace
 
 LOSS_MAX: Final = 0.05
@@ -198,6 +198,8 @@ class DatagramStage(Stage):
         for number, name in enumerate(options.names, 1):
             is_dialled = options.is_mesh or name == options.names[0]
             self._place(name, number, rough, is_public=is_dialled)
+        if options.rogue is not None:
+            self._place(ROGUE, len(options.names) + 1, rough, is_public=True)
         self._borrowed = ExitStack()
         self._borrowed.enter_context(reproducible_transport(seed, loop.time))
 

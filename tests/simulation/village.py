@@ -125,6 +125,6 @@ async def open_village(seed: int) -> AsyncIterator[Village]:
         async with running(machine) as mallory:
             joined = await mallory.join(await document.invite())
             await joined.synced()
-        village.mallory = leave(machine, machine.disk, document.id)
+        village.mallory = leave(machine, document.id)
         await village.check_unharmed()
         yield village
