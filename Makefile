@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-all sim mutants check bench format coverage lock wheel clean
+.PHONY: help venv demo test test-all sim mutants battery check bench format coverage lock wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -42,6 +42,9 @@ sim: $(NEEDED) ## Run simulated schedules (SEED=7, or SEEDS=0..1999; MODE=datagr
 
 mutants: $(NEEDED) ## Put known bugs into copies of the code, and see each caught (ARGS="echo")
 	$(BIN)/python -m scripts.mutate $(ARGS)
+
+battery: $(NEEDED) ## Run the long tests of reliability, going on where it stopped (ARGS="--part kills")
+	$(BIN)/python -m scripts.battery $(ARGS)
 
 check: $(NEEDED) ## Check format, lint, types, import contracts and dependencies
 	$(BIN)/ruff format --check .

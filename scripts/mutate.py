@@ -167,7 +167,10 @@ def runs(caught_by: Sequence[str], seeds: Sequence[str]) -> Iterator[tuple[str, 
     """What is run one after the other until something fails: a name, and the arguments of Python."""
     if SCHEDULES in caught_by:
         for some in seeds:
-            yield f"seeds {some}", ("scripts.simulate", "--jobs", "1", "--seeds", some)
+            yield (
+                f"seeds {some}",
+                ("scripts.simulate", "--jobs", "1", "--no-shrink", "--seeds", some),
+            )
     tests = [each for each in caught_by if each != SCHEDULES]
     if tests:
         quick = ("-q", "-x", "-p", "no:cacheprovider", "--tb=short", "--hypothesis-profile=dev")
