@@ -1,6 +1,9 @@
 """The configuration of a node, as a value; where it comes from is the command line's affair."""
 
 from dataclasses import dataclass
+from typing import Final
+
+CONGESTION_CONTROLS: Final = ("culm", "cubic", "reno")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +14,10 @@ class NodeConfig:
         listen: `host:port` to listen on; port 0 takes a free one; None listens on all interfaces, on the port that was
             taken the first time if it is still free.
         network_id: Only nodes with the same one talk to each other; it is no secret.
+        congestion_control: How fast connections send: `culm` is cubic that keeps no long queue before live edits;
+            `cubic` and `reno` are as in their RFCs, for paths where that yields too much to others.
     """
 
     listen: str | None = None
     network_id: str = "culm"
+    congestion_control: str = CONGESTION_CONTROLS[0]

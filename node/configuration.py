@@ -17,7 +17,7 @@ from platformdirs import user_data_dir
 from domain import limits
 from domain.connectivity.address import AddressError, parse_address
 from domain.errors import ConfigurationError
-from node.config import NodeConfig
+from node.config import CONGESTION_CONTROLS, NodeConfig
 
 FILE_NAME: Final = "culm.toml"
 PREFIX: Final = "CULM_"
@@ -43,6 +43,7 @@ class Configuration:
         data: The data directory.
         listen: Where to listen, `host:port`.
         network_id: Which nodes ours talks to.
+        congestion_control: How fast connections send.
         log_level: From which level on something is logged.
         log_format: How.
     """
@@ -50,6 +51,7 @@ class Configuration:
     data: Setting
     listen: Setting
     network_id: Setting
+    congestion_control: Setting
     log_level: Setting
     log_format: Setting
 
@@ -63,6 +65,7 @@ class Configuration:
         return NodeConfig(
             listen="127.0.0.1:0" if is_local else self.listen.value,
             network_id=self.network_id.value or "",
+            congestion_control=self.congestion_control.value or "",
         )
 
     def describe(self) -> dict[str, dict[str, str | None]]:
@@ -99,12 +102,14 @@ def _one_of(*choices: str) -> Callable[[str], None]:
 DEFAULTS: Final[Mapping[str, str | None]] = {
     "listen": None,
     "network_id": NodeConfig().network_id,
+    "congestion_control": NodeConfig().congestion_control,
     "log_level": "warning",
     "log_format": "text",
 }
 CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "listen": _check_listen,
     "network_id": _check_network_id,
+    "congestion_control": _one_of(*CONGESTION_CONTROLS),
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),
 }

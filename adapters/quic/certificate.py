@@ -43,12 +43,18 @@ def make_certificate(key: DeviceKey) -> tuple[x509.Certificate, Ed25519PrivateKe
     return certificate, private_key
 
 
-def make_configuration(key: DeviceKey, network_id: str, *, is_client: bool) -> QuicConfiguration:
+def make_configuration(
+    key: DeviceKey,
+    network_id: str,
+    *,
+    is_client: bool,
+    congestion_control: str = CONGESTION_CONTROL,
+) -> QuicConfiguration:
     """Configure one side of QUIC for a device in a network."""
     configuration = QuicConfiguration(
         is_client=is_client,
         alpn_protocols=[application_protocol(network_id)],
-        congestion_control_algorithm=CONGESTION_CONTROL,
+        congestion_control_algorithm=congestion_control,
         connection_id_length=CONNECTION_ID_BYTES,
         idle_timeout=IDLE_S_MAX,
         max_stream_data=RECEIVE_WINDOW_BYTES_MIN,

@@ -16,15 +16,15 @@ an address changes under it, and where the peer really is, is the business of `p
 
 # ruff: noqa: SLF001 - here, and only here
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Final
 
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.congestion.base import K_INITIAL_WINDOW
+from aioquic.quic.congestion.base import create_congestion_control
 from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
     QuicConnection,
@@ -37,7 +37,7 @@ from aioquic.quic.recovery import K_MICRO_SECOND, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from adapters.quic.congestion import Pacer
+from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
 from domain.limits import STREAMS_UNREAD_MAX, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN, UNSENT_S
@@ -159,6 +159,7 @@ class Engine(QuicConnection):
         self._streams_allowed = 0
         self._packets_unacknowledged = 0
         self._are_limits_written = False
+        self._is_live = False
         self._stream_table = _Streams(self)
         super().__init__(
             configuration=configuration,
@@ -231,16 +232,6 @@ class Engine(QuicConnection):
 
     # --- What the adapter does ---
 
-    def forget_path(self) -> None:
-        """Packets go another way: what was learnt about the old one says nothing about it (RFC 9000, 9.4)."""
-        self._loss._rtt_min = inf
-        self._loss._pto_count = 0
-        control = self._loss._cc
-        control.congestion_window = min(
-            control.congestion_window, K_INITIAL_WINDOW * self._max_datagram_size
-        )
-        control.ssthresh = None
-
     def open_windows(self) -> None:
         """The hello is done: let the peer open streams and send more."""
         self.credit.open()
@@ -273,6 +264,7 @@ class Engine(QuicConnection):
         """Queue bytes on a stream."""
         self.send_stream_data(stream_id, data, end)
         self.unacknowledged += len(data)
+        self._is_live |= self._stream_table.active.priorities.get(stream_id) == Priority.HIGH
 
     def open_stream(self, data: bytes, priority: Priority = Priority.NORMAL) -> int:
         """Open the next unidirectional stream with its first bytes; only while `streams_openable`."""
@@ -284,6 +276,19 @@ class Engine(QuicConnection):
     def prioritize(self, stream_id: int, priority: Priority) -> None:
         """Say how urgent what is sent on a stream is; without that, nothing is more urgent."""
         self._stream_table.active.priorities[stream_id] = priority
+
+    def forget_path(self) -> None:
+        """Packets go another way from now on: what was learnt of the old one is worth nothing (RFC 9000, 9.4)."""
+        recovery = self._loss
+        control = create_congestion_control(
+            self._configuration.congestion_control_algorithm,
+            max_datagram_size=self._max_datagram_size,
+        )
+        control.bytes_in_flight = recovery._cc.bytes_in_flight
+        recovery._cc = control
+        recovery._pto_count = 0
+        recovery._rtt_initialized = False
+        recovery._rtt_min = math.inf
 
     def receive(self, data: bytes, now: float) -> None:
         """Take a datagram."""
@@ -309,6 +314,10 @@ class Engine(QuicConnection):
         """Take what is to be sent now."""
         self._now = now
         self._are_limits_written = False
+        if self._is_live:
+            self._is_live = False
+            if isinstance(self._loss._cc, CongestionControl):
+                self._loss._cc.note_live(now)
         if not self._network_paths:
             return []
         if self._handshake_confirmed and not self._close_pending:

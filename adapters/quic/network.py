@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from adapters.quic.certificate import make_configuration
+from adapters.quic.congestion import CONGESTION_CONTROL, check_congestion_control
 from adapters.quic.connection import PeerConnection
 from adapters.quic.credit import ReceiveBudget
 from adapters.quic.endpoint import Endpoint, OtherReceiver
@@ -65,6 +66,10 @@ class QuicNetwork(NetworkInterface):
         dial_s_max: An address that has not answered after so long is given up.
         hello_s_max: Handshake and hello together end after so long.
         half_open_retry: From so many unfinished handshakes on, strangers have to prove their address.
+        congestion_control: How fast connections send, by name: ours (`congestion`), `cubic` or `reno`.
+
+    Raises:
+        ValueError: There is no congestion control of that name.
     """
 
     def __init__(  # noqa: PLR0913 - deadlines and sockets are arguments so that they can be tested and simulated
@@ -82,7 +87,9 @@ class QuicNetwork(NetworkInterface):
         dial_s_max: float = DIAL_S_MAX,
         hello_s_max: float = HELLO_S_MAX,
         half_open_retry: int = HALF_OPEN_RETRY,
+        congestion_control: str = CONGESTION_CONTROL,
     ) -> None:
+        check_congestion_control(congestion_control)
         self._key = key
         self._listen = listen
         self._network_id = network_id
@@ -97,8 +104,12 @@ class QuicNetwork(NetworkInterface):
         self._half_open_retry = half_open_retry
         self._instance = entropy.draw(INSTANCE_BYTES)
         self._budget = ReceiveBudget()
-        self._client = make_configuration(key, network_id, is_client=True)
-        self._server = make_configuration(key, network_id, is_client=False)
+        self._client, self._server = (
+            make_configuration(
+                key, network_id, is_client=is_client, congestion_control=congestion_control
+            )
+            for is_client in (True, False)
+        )
         self._endpoint: Endpoint | None = None
         self._accepted: deque[PeerConnection] = deque()
         self._acceptors: list[asyncio.Future[None]] = []

@@ -59,6 +59,7 @@ async def simulated_quic_adapters(
             key=machine.key,
             listen=config.listen or machine.address,
             network_id=config.network_id,
+            congestion_control=config.congestion_control,
             clock=machine.clock,
             entropy=machine.entropy,
             open_socket=open_socket,

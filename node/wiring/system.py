@@ -69,7 +69,12 @@ async def _listen(
 
     def make(listen: str) -> QuicNetwork:
         return QuicNetwork(
-            key=key, listen=listen, network_id=config.network_id, clock=clock, entropy=entropy
+            key=key,
+            listen=listen,
+            network_id=config.network_id,
+            clock=clock,
+            entropy=entropy,
+            congestion_control=config.congestion_control,
         )
 
     if config.listen is not None:

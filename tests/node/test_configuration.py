@@ -68,6 +68,7 @@ def test_local_command_listens_on_loopback_alone(tmp_path: Path) -> None:
         ('listen = "here"', "is 'here' (file "),
         ('log_level = "loud"', "it is one of debug, info"),
         ('network_id = ""', "1 to 64 bytes"),
+        ('congestion_control = "fast"', "it is one of culm, cubic, reno"),
         ('data = "elsewhere"', "there is no setting 'data'"),
     ],
 )

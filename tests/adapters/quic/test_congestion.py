@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.recovery import QuicPacketPacer
@@ -7,7 +8,14 @@ from aioquic.tls import Epoch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.quic.congestion import BUCKET_PACKETS_MAX, TIMER_S, CongestionControl, Pacer
+from adapters.quic.congestion import (
+    BUCKET_PACKETS_MAX,
+    QUEUE_S,
+    TIMER_S,
+    CongestionControl,
+    Pacer,
+)
+from tests.adapters.quic.engine_pair import EnginePair
 
 DATAGRAM_BYTES = 1_200
 
@@ -48,6 +56,63 @@ def test_a_window_that_is_filled_grows() -> None:
     before = control.congestion_window
     acknowledge(control, before // DATAGRAM_BYTES, 1)
     assert control.congestion_window > before
+
+
+def measure(control: CongestionControl, round_trip_s: float, *, rounds: int, began: float) -> float:
+    """Measure so many round trips of that length, five times in each; when the last one ended."""
+    now = began
+    for _ in range(rounds):
+        for _ in range(5):
+            now += round_trip_s / 4
+            control.on_rtt_measurement(now=now, rtt=round_trip_s)
+    return now
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_queue_is_shortened_only_before_live_traffic(*, is_live: bool) -> None:
+    control = CongestionControl(max_datagram_size=DATAGRAM_BYTES)
+    control.congestion_window = 500_000
+    now = measure(control, 0.05, rounds=2, began=0.0)
+    if is_live:
+        control.note_live(now)
+    measure(control, 0.15, rounds=3, began=now)
+    assert (control.congestion_window < 300_000) == is_live
+    assert is_live or control.congestion_window == 500_000
+
+
+def test_a_short_queue_is_left_alone() -> None:
+    control = CongestionControl(max_datagram_size=DATAGRAM_BYTES)
+    now = measure(control, 0.05, rounds=2, began=0.0)
+    before = control.congestion_window
+    control.note_live(now)
+    measure(control, 0.05 + 0.9 * QUEUE_S, rounds=10, began=now)
+    assert control.congestion_window == before
+
+
+def test_what_sending_less_does_not_shorten_is_taken_for_the_path() -> None:
+    control = CongestionControl(max_datagram_size=DATAGRAM_BYTES)
+    control.congestion_window = 500_000
+    now = measure(control, 0.05, rounds=2, began=0.0)
+    for _ in range(100):
+        control.note_live(now)
+        now = measure(control, 0.2, rounds=1, began=now)
+    assert control.congestion_window >= 0.3 * 500_000
+
+
+def test_another_path_is_learnt_from_the_beginning() -> None:
+    pair = EnginePair().opened()
+    engine = pair.client.engine
+    stream = engine.open_stream(bytes(300_000))
+    pair.run(0.1)
+    assert engine._loss.congestion_window > 15_000
+    flight = engine._loss.bytes_in_flight
+    engine.forget_path()
+    assert engine._loss.congestion_window == 10 * DATAGRAM_BYTES
+    assert engine._loss.bytes_in_flight == flight
+    assert engine.round_trip_s is None
+    pair.run(3)
+    assert len(pair.server.received[stream]) == 300_000
+    assert engine._loss.bytes_in_flight == 0
 
 
 def schedule(pacer: QuicPacketPacer, seconds: float) -> list[float]:

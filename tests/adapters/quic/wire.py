@@ -25,11 +25,15 @@ class Wire:
     jitter_s: float = 0.0
     loss: float = 0.0
     duplication: float = 0.0
+    bytes_per_s: float | None = None
+    queue_bytes: int = 0
     is_cut: bool = False
     datagrams: int = 0
+    dropped: int = 0
     chance: random.Random = field(init=False)
     sockets: dict[SocketAddress, "WireSocket"] = field(default_factory=dict)
     _line: deque[tuple[bytes, SocketAddress, SocketAddress]] = field(default_factory=deque)
+    _busy_until: dict[SocketAddress, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -56,13 +60,26 @@ class Wire:
             if self.is_cut or self.chance.random() < self.loss:
                 continue
             loop = asyncio.get_running_loop()
-            if self.jitter_s:
+            if self.bytes_per_s is not None:
+                self._carry_in_turn(datagram, source, to)
+            elif self.jitter_s:
                 delay_s = self.delay_s + self.jitter_s * self.chance.random()
                 loop.call_later(delay_s, partial(self._arrive, datagram, source, to))
             else:
                 # Timers for the same instant fire in any order; a wire without jitter keeps the order.
                 self._line.append((datagram, source, to))
                 loop.call_later(self.delay_s, self._arrive_next)
+
+    def _carry_in_turn(self, datagram: bytes, source: SocketAddress, to: SocketAddress) -> None:
+        """Put it into the queue of a slow line, unless that is full."""
+        assert self.bytes_per_s is not None
+        loop = asyncio.get_running_loop()
+        free_at = max(loop.time(), self._busy_until.get(source, 0.0))
+        if (free_at - loop.time()) * self.bytes_per_s > self.queue_bytes:
+            self.dropped += 1
+            return
+        self._busy_until[source] = gone_at = free_at + len(datagram) / self.bytes_per_s
+        loop.call_at(gone_at + self.delay_s, partial(self._arrive, datagram, source, to))
 
     def _arrive_next(self) -> None:
         self._arrive(*self._line.popleft())
