@@ -5,10 +5,10 @@
     python -m scripts.battery --list                what there is, and how far it is
     python -m scripts.battery --again               forget what was done, and begin anew
 
-Each part consists of chunks of a few minutes at most, every one with seeds of its own; a chunk that has passed is noted
-in `.battery.json` and not run again, as long as the code is the same. A chunk that fails is shown, with the command that
-repeats it. The last line says how many chunks passed and failed; the exit status is 0 only if none failed. With `--json`
-the last line is one of JSON: for each part its unit, how many were wanted, and how many have passed.
+Each part consists of chunks of a few minutes at most, every one with seeds of its own. A chunk that has passed is noted
+in `.battery.json` and not run again, as long as the code is the same; one that fails is shown, with the command that
+repeats it. The last line says how many chunks passed and failed; the exit status is 0 only if none failed. With
+`--json` the last line is one of JSON: for each part its unit, how many were wanted, and how many have passed.
 """
 
 import argparse
