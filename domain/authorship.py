@@ -12,7 +12,7 @@ from domain.crdt.walker import Walk, walk_update
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
 from domain.ledger.ledger import Ledger
-from domain.operations.control import ControlBody, encode_body
+from domain.operations.control import ControlBody, Role, encode_body
 from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
 from domain.ports.environment import Entropy
@@ -105,8 +105,13 @@ class Author:
         return None if in_use == secret.secret_id else secret
 
     def _merge_tips(self, log: LogKey, now_us: int, entropy: Entropy) -> None:
-        """Write merges first where an operation would have to list more than 64 others."""
-        while len(self._previous(log)) > limits.PREVIOUS_COUNT_MAX:
+        """Write merges first where an operation would have to list more than 64 others, if we may: else it lists 64."""
+        role = self._ledger.membership.role(self._key.peer)
+        while (
+            role is not None
+            and role >= Role.WRITE
+            and len(self._previous(log)) > limits.PREVIOUS_COUNT_MAX
+        ):
             self._write_update(EMPTY_UPDATE, walk_update(EMPTY_UPDATE), now_us, entropy)
 
     def _previous(self, log: LogKey) -> list[OperationId]:

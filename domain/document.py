@@ -7,8 +7,9 @@ applied (`apply`). Nothing here waits or stores: `node` does, in this order, one
 Invariant: `ydoc` = replica + `pending` edits, at every moment at which no call is running.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from pycrdt import Doc, Subscription, TransactionEvent
@@ -21,16 +22,18 @@ from domain.crdt.replica import Judged, Replica
 from domain.errors import (
     EngineError,
     IdentifierError,
+    NotPermittedError,
     OperationError,
     StorageCorruptError,
     UpdateError,
 )
 from domain.events import DocumentReloaded, EditsRefused, Event
-from domain.identifiers import DocumentId, LogId, LogKey, Position
+from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
 from domain.ledger.claim import client_id
 from domain.ledger.gate import Admitted, Gate
 from domain.ledger.ledger import Height, Ledger
+from domain.ledger.membership import CHANGING_KINDS
 from domain.operations.control import Claim, ControlBody, Genesis, Role
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
@@ -39,7 +42,8 @@ from domain.ports.environment import Entropy
 from domain.record import DocumentRecord
 from domain.sealing import SECRET_BYTES, DocumentSecret
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
+NO_ENDS: Mapping[Position, OperationId] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,12 @@ class Document:
         self.record = record
         self._secrets = {secret.secret_id: secret for secret in record.secrets}
         self._start_empty()
+        self.stored: dict[LogKey, Height] = {}
+        """How far each log goes on our disk."""
         self.heights: dict[LogKey, Height] = {}
+        """How far each log goes as others are told."""
+        self._told_ends: dict[Position, OperationId] = {}
+        self._told_version = 0
         self.on_edit: Callable[[], None] = lambda: None
         self.events: list[Event] = []
         self.rebuild_reason: str | None = None
@@ -183,15 +192,26 @@ class Document:
     def write_control(
         self, kind: Kind, body: ControlBody, *, now_us: int, entropy: Entropy
     ) -> Operation:
-        """Sign and stage a control operation of our own."""
+        """Sign and stage a control operation of our own; a change of membership alone, with nothing else staged.
+
+        Raises:
+            NotPermittedError: We may not do that, or it cannot be done; every replica would refuse it.
+        """
+        if kind in CHANGING_KINDS:
+            assert not self.author.staged, "what is staged may have a say in it"
+            try:
+                self.ledger.check_change(self.key.peer, body, self.replica.seen())
+            except OperationError as error:
+                raise NotPermittedError(_explain(error)) from None
         return self.author.write_control(kind, body, now_us=now_us, entropy=entropy)
 
     def settle(self, staged: Sequence[Operation]) -> Admitted:
         """Say that staged operations are durable: they enter the ledger, and with them what waited for them."""
         admitted = self.gate.admit(list(staged))
         self.author.settle(staged)
-        self.replica.note(staged)
+        self.replica.note_own(staged)
         self.commit(staged)
+        self._look_for_outdated()
         return admitted
 
     # -- Operations of others --
@@ -212,18 +232,51 @@ class Document:
         self.ledger.trim()
         return Received(admitted, forged)
 
-    def commit(self, operations: Sequence[Operation]) -> None:
-        """Say that operations are durable: from now on we may tell others."""
+    def unknown_ends(self) -> list[Position]:
+        """List the operations at which our account to others ends, and whose ids `commit` has to be given."""
+        counting, positions = self.ledger.counting, []
+        for slot in counting.void_slots:
+            log, told = self.ledger.log_in(slot), counting.told(slot)
+            if 0 < told < log.count and Position(log.key, told - 1) not in self._told_ends:
+                positions.append(Position(log.key, told - 1))
+        return positions
+
+    def commit(
+        self, operations: Sequence[Operation], ends: Mapping[Position, OperationId] = NO_ENDS
+    ) -> None:
+        """Say that operations are durable: from now on we may tell others, unless they are void.
+
+        Args:
+            operations: The operations.
+            ends: The ids of `unknown_ends`, which are stored.
+        """
         for operation in operations:
-            self.heights[operation.log] = Height(
-                count=operation.header.seq_num + 1, tip=operation.operation_id
-            )
+            height = Height(count=operation.header.seq_num + 1, tip=operation.operation_id)
+            self.stored[operation.log] = self.heights[operation.log] = height
+        counting = self.ledger.counting
+        self._told_ends.update(ends)
+        if counting.version == self._told_version and not ends:
+            return
+        self._told_version = counting.version
+        self.heights = dict(self.stored)
+        known, self._told_ends = self._told_ends, {}
+        for slot in counting.void_slots:
+            log, told = self.ledger.log_in(slot), counting.told(slot)
+            place = Position(log.key, told - 1)
+            if place in known:
+                self._told_ends[place] = known[place]
+                self.heights[log.key] = Height(count=told, tip=known[place])
+            elif told < log.count:
+                self.heights.pop(log.key, None)
 
     def apply(self, operations: Sequence[Operation]) -> Judged:
         """Judge committed operations of others and apply them; in causal order.
 
-        Where the engine fails, `rebuild_reason` is set and the rest of the batch is left to the rebuild.
+        Where the engine fails, or what was applied counts no longer, `rebuild_reason` is set and the rest of the batch
+        is left to the rebuild.
         """
+        if self._look_for_outdated():
+            return Judged()
         try:
             judged = self.replica.judge(operations)
         except EngineError as error:
@@ -236,6 +289,12 @@ class Document:
             self.pending.defer(update)
         self.show()
         return judged
+
+    def _look_for_outdated(self) -> bool:
+        """Have the document rebuilt, if something that is in it counts no longer, or the other way round."""
+        if self.replica.is_outdated:
+            self.rebuild_reason = "a change of membership has changed what counts"
+        return self.rebuild_reason is not None
 
     def show(self) -> None:
         """Apply to `ydoc` what is committed and not yet visible, unless the embedder has a transaction open."""
@@ -295,6 +354,8 @@ class Document:
             self.rebuild_reason = "a client id was claimed twice"
         self.ledger.claims.contested.clear()
         self.commit(operations)
+        if self._look_for_outdated():
+            return Judged()
         try:
             return self.replica.judge(operations)
         except EngineError as error:
@@ -304,6 +365,7 @@ class Document:
     def start_over(self) -> None:
         """Forget what was restored and replayed: the next to be replayed is the first operation of all."""
         self._start_empty()
+        self.stored = {}
         self.heights = {}
         self.rebuild_reason = None
 
@@ -321,7 +383,7 @@ class Document:
         """Give the whole state for fast opening (seal it); None while something is unstored, blocked or failing."""
         if self.author.staged or self.replica.is_blocked or self.rebuild_reason is not None:
             return None
-        if self.ledger.heights() != self.heights:  # a step is on its way, and may yet fail
+        if self.ledger.heights() != self.stored:  # a step is on its way, and may yet fail
             return None
         try:
             data = codec.encode((SNAPSHOT_VERSION, self.ledger.to_value(), self.replica.to_value()))
@@ -342,7 +404,9 @@ class Document:
             self.ledger = Ledger.from_value(self.document, ledger)
             self._wire(Replica(self.ledger, self._secrets))
             self.replica.restore(replica)
-            self.heights = self.ledger.heights()
+            self.stored = self.ledger.heights()
+            self.heights = dict(self.stored)
+            self._told_version = -1
         except (
             CodecError,
             IdentifierError,
@@ -353,6 +417,22 @@ class Document:
         ) as error:
             self._start_empty()
             raise StorageCorruptError(f"a snapshot cannot be read: {error}") from None
+
+
+EXPLANATIONS: Mapping[str, str] = {
+    "not-permitted": "the role of this device does not allow it: ask somebody who manages the document",
+    "not-a-member": "this device is no member of the document",
+    "unknown-member": "no such member: `culm members` lists them",
+    "last-manager": "nobody else would manage the document: give another member the role manage first",
+    "already-member": "the device is a member already",
+    "wrong-person": "a device invites others of its own person alone",
+    "revoked": "the invite was revoked",
+    "used": "the invite was used as often as it allows",
+}
+
+
+def _explain(error: OperationError) -> str:
+    return EXPLANATIONS.get(error.code, str(error))
 
 
 def found(

@@ -93,6 +93,21 @@ class MemberAdded(DocumentEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRemoved(DocumentEvent):
+    """A device is no member any more; it may have left by itself, and it may be ours."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleChanged(DocumentEvent):
+    """A member has another role now; it may be ours."""
+
+    peer: PeerId
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSynced(DocumentEvent):
     """We have what that peer had when the exchange began, and it has what we had."""
 

@@ -7,7 +7,8 @@ from domain import limits
 from domain.crdt.replica import Judged, Replica
 from domain.document import Document
 from domain.errors import SealError, StorageCorruptError, StorageError
-from domain.identifiers import OperationId
+from domain.identifiers import LogKey, OperationId, PeerId, Position
+from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.ports.storage import Snapshot
 from domain.sealing import NONCE_BYTES, open_record, seal_record
@@ -58,11 +59,32 @@ class DocumentArchive:
             self._document.start_over()
             self._arrival_index = self._snapshot_index = 0
             judged = await self._replay()
+        self._document.commit((), await self.told_ends())
         if self._document.rebuild_reason is not None:
             judged = await self.rebuild()
         else:
             self._document.open_ydoc()
         return judged
+
+    async def told_ends(self) -> dict[Position, OperationId]:
+        """Look up the operations at which our account to others ends, where the rest of a log does not count."""
+        ends: dict[Position, OperationId] = {}
+        for position in self._document.unknown_ends():
+            stored = await self._store.read_operation(self._document.document, position)
+            if stored is not None:
+                ends[position] = stored.operation_id
+        return ends
+
+    async def farewell(self, peer: PeerId) -> dict[LogKey, Height]:
+        """Give how far the logs go that a former member may have: to its removal, with all that this builds on."""
+        heights = {}
+        for log, count in self._document.ledger.farewell(peer).items():
+            stored = await self._store.read_operation(
+                self._document.document, Position(log, count - 1)
+            )
+            if stored is not None:
+                heights[log] = Height(count=count, tip=stored.operation_id)
+        return heights
 
     async def _replay(self) -> list[Judged]:
         judged = []

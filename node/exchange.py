@@ -14,6 +14,7 @@ from domain.connectivity.close_codes import CloseCode
 from domain.errors import ConnectionLostError, PeerError
 from domain.events import DocumentSynced, SecurityEvent
 from domain.identifiers import LogKey, OperationId, PeerId
+from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.ports.network import Channel
 from domain.sync.message import Join, JoinRefused
@@ -70,7 +71,8 @@ class Exchange:
         self._clock = services.environment.clock
         self._entropy = services.environment.entropy
         self._publish = services.publish
-        self._session = SyncSession(owner.document.document, lambda: owner.document.heights)
+        self._farewell: Mapping[LogKey, Height] = {}
+        self._session = SyncSession(owner.document.document, self._heights)
         self._bell = Bell()
         self._ignored = 0
         self._held: dict[LogKey, float] = {}
@@ -133,6 +135,7 @@ class Exchange:
         try:
             while True:
                 await self._flush()
+                await self.say_farewell()
                 if self._may_serve() and await self._serve():
                     continue
                 await self._wait_for_more()
@@ -163,9 +166,22 @@ class Exchange:
     def _is_member(self) -> bool:
         return self.owner.document.ledger.membership.role(self.peer) is not None
 
+    def _heights(self) -> Mapping[LogKey, Height]:
+        """Give how far the logs go that the peer may have: all for a member, for a former one what it is to learn."""
+        return self.owner.document.heights if self._is_member() else self._farewell
+
+    async def say_farewell(self) -> None:
+        """Look up what a former member is to learn: that it was removed, and what came before that."""
+        if not self._is_member():
+            self._farewell = await self.owner.archive.farewell(self.peer)
+
     def _may_serve(self) -> bool:
-        """Operations go to present members alone."""
-        return self._session.may_send and self._is_member()
+        """Operations go to present members alone; and to former ones those by which they learn that they are."""
+        return (
+            self._session.may_send
+            and self.owner.document.role is not None
+            and (self._is_member() or bool(self._farewell))
+        )
 
     async def _serve(self) -> bool:
         """Send some of what the peer lacks, or say that this was all; False when there was nothing to do."""
@@ -179,7 +195,7 @@ class Exchange:
                 self._session.finish()
                 return True
             return False
-        heights = self.owner.document.heights
+        heights = self._heights()
         if self._session.owes_done:
             self._session.announce(sum(heights[log].count - count for log, count in wanted.items()))
             self._held.clear()
@@ -192,19 +208,21 @@ class Exchange:
 
     async def _send(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
-            self._session.send(operation)
-            await self._flush()
+            height = self._heights().get(operation.log)
+            if height is not None and operation.header.seq_num < height.count:
+                self._session.send(operation)
+                await self._flush()
 
     async def _send_from_store(self) -> None:
         """Send everything that the peer lacks, in arrival order, page by page; what comes meanwhile included."""
         after = 0
         while True:
             have = self._session.known()
-            have |= {
-                log: self.owner.document.heights[log].count
-                for log in self._held
-                if log in self.owner.document.heights
-            }
+            stored, heights = self.owner.document.stored, self._heights()
+            for log, height in stored.items():
+                told = heights[log].count if log in heights else 0
+                if log in self._held or (told < height.count and have.get(log, 0) >= told):
+                    have[log] = height.count
             arrivals = await self.owner.store.read_missing(
                 self.owner.document.document,
                 have,
@@ -243,6 +261,8 @@ class Exchange:
 
     async def _take(self, output: Output) -> None:
         match output:
+            case OperationArrived() if self._is_former():
+                return  # what counts of it is here already, since the removal builds on it
             case OperationArrived(operation):
                 self.received += 1
                 await self.owner.deliver(Incoming(operation, self.peer, self._reject))
@@ -287,8 +307,12 @@ class Exchange:
                 )
 
     def _is_stranger(self) -> bool:
-        """Whether the peer is no member; while we join ourselves, and have nothing yet, we listen to the inviter."""
-        return not self._is_member() and bool(self.owner.document.heights)
+        """Whether the peer never was a member; while we join, and have nothing yet, we listen to the inviter."""
+        is_known = self._is_member() or self._is_former()
+        return not is_known and bool(self.owner.document.heights)
+
+    def _is_former(self) -> bool:
+        return self.owner.document.ledger.membership.is_former(self.peer)
 
     def _reject(self, operation: Operation, reason: str) -> None:
         self._session.reject(operation.log, operation.header.seq_num, reason)

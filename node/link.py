@@ -91,8 +91,9 @@ class Link:
     # -- Control channel --
 
     def announce(self, owner: DocumentOwner) -> None:
-        """Tell the peer how far we are with a document, if it is a member."""
-        if owner.document.ledger.membership.role(self.peer) is not None:
+        """Tell the peer how far we are with a document, if both of us are members."""
+        membership = owner.document.ledger.membership
+        if owner.document.role is not None and membership.role(self.peer) is not None:
             self._to_announce[owner.document.document] = owner
             self._bell.ring()
 
@@ -109,6 +110,7 @@ class Link:
             await self._bell.wait()
             if loop.time() >= compare_at:
                 compare_at = loop.time() + self._draw_compare_s()
+                self._detach_former()
                 self.announce_all()
                 if not self.exchanges and not self._to_announce:
                     self.connection.close(CloseCode.NOT_WANTED, "we share no document")
@@ -117,6 +119,14 @@ class Link:
                 owners = [self._to_announce.pop(name) for name in names]
                 entries = tuple((self._name(owner), _digest(owner)) for owner in owners)
                 await self.connection.control.send(encode_message(Digests(entries=entries)))
+
+    def _detach_former(self) -> None:
+        """Stop exchanging documents of which one of us was a member and is none any more."""
+        for document, exchange in tuple(self.exchanges.items()):
+            membership = exchange.owner.document.ledger.membership
+            peers = (self.peer, exchange.owner.document.key.peer)
+            if any(membership.is_former(peer) for peer in peers):
+                self.detach(document)
 
     def _draw_compare_s(self) -> float:
         """A minute, give or take a fifth, so that peers do not compare in step."""
@@ -139,8 +149,13 @@ class Link:
                     await self._compare(owner, theirs)
 
     async def _compare(self, owner: DocumentOwner, theirs: bytes) -> None:
-        is_member = owner.document.ledger.membership.role(self.peer) is not None
+        membership = owner.document.ledger.membership
+        is_member = membership.role(self.peer) is not None
         if not is_member and theirs != UNKNOWN_DIGEST:
+            if membership.removals_of(self.peer):
+                farewell = self.attach(owner)
+                await farewell.say_farewell()
+                farewell.open()
             return
         exchange = self.exchanges.get(owner.document.document)
         is_new = exchange is None

@@ -29,12 +29,15 @@ from domain.events import (
     EditsUnsaved,
     Event,
     MemberAdded,
+    MemberRemoved,
     OperationRefused,
+    RoleChanged,
     SecurityEvent,
 )
 from domain.identifiers import LogKey, OperationId, PeerId
 from domain.ledger.gate import Admitted
-from domain.operations.control import Add, ControlBody, Role, decode_body
+from domain.ledger.membership import CHANGING_KINDS
+from domain.operations.control import ControlBody, Role
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import OVERHEAD_BYTES
@@ -106,6 +109,7 @@ class DocumentOwner:
         self._failure: StorageError | None = None
         self._failure_count = 0
         self.is_closed = False
+        self._members: dict[PeerId, Role] = {}
         document.on_edit = self._take_edit
 
     async def load(self) -> None:
@@ -116,6 +120,7 @@ class DocumentOwner:
         """
         for judged in await self.archive.load():
             self._report(judged)
+        self._members = self.document.ledger.membership.members()
         await self.receipts.load()
 
     # -- What the embedder asks --
@@ -164,13 +169,9 @@ class DocumentOwner:
         """Write a control operation of our own; durable on return. Cancelled, it may be written all the same.
 
         Raises:
-            NotPermittedError: We do not manage the document.
+            NotPermittedError: Our role does not allow it, or it cannot be done.
             NodeClosedError: The document was closed before.
         """
-        if self.document.role != Role.MANAGE:
-            raise NotPermittedError(
-                "only who manages a document can invite and admit; this device does not"
-            )
         written: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
         self._orders.append((kind, body, written))
         self._bell.ring()
@@ -260,20 +261,42 @@ class DocumentOwner:
         await self.archive.keep_snapshot()
 
     def _sign(self, batch: Batch) -> list[tuple[Operation, asyncio.Future[Operation]]]:
-        now_us = self._clock.timestamp_us()
-        written = []
-        while self._orders:
-            kind, body, future = self._orders.popleft()
-            operation = self.document.write_control(
-                kind, body, now_us=now_us, entropy=self._entropy
-            )
-            written.append((operation, future))
+        changes_next = bool(self._orders) and self._orders[0][0] in CHANGING_KINDS
+        waits = changes_next and bool(self.document.pending)
+        if waits:  # what was edited before a change of membership is signed before it, too
+            self._edit_due = self._clock.now()
+        written = [] if waits else self._write_orders()
         if (
             written or self._is_edit_due()
         ):  # else edits go on gathering, though others' operations came
             self._edit_due = None
             self._staged_at = self._clock.now()
-            batch.staged = self.document.stage(now_us=now_us, entropy=self._entropy)
+            batch.staged = self.document.stage(
+                now_us=self._clock.timestamp_us(), entropy=self._entropy
+            )
+        return written
+
+    def _write_orders(self) -> list[tuple[Operation, asyncio.Future[Operation]]]:
+        """Sign what was ordered, up to one change of membership: it decides whether the next one is allowed."""
+        now_us = self._clock.timestamp_us()
+        written: list[tuple[Operation, asyncio.Future[Operation]]] = []
+        while self._orders:
+            kind, body, future = self._orders[0]
+            is_change = kind in CHANGING_KINDS
+            if is_change and self.document.author.staged:
+                break
+            self._orders.popleft()
+            try:
+                operation = self.document.write_control(
+                    kind, body, now_us=now_us, entropy=self._entropy
+                )
+            except NotPermittedError as error:
+                if not future.done():
+                    future.set_exception(error)
+            else:
+                written.append((operation, future))
+            if is_change and written:
+                break
         return written
 
     def _look_ahead(self) -> None:
@@ -352,7 +375,7 @@ class DocumentOwner:
             self.content_count += len(bodies)
             self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
             self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
-        document.commit(batch.entered)
+        document.commit(batch.entered, await self.archive.told_ends())
         # At once: nobody may see the one without the other.
         judged = document.apply(batch.entered)
         for listener in tuple(self.on_commit):
@@ -395,11 +418,23 @@ class DocumentOwner:
             self._publish(
                 DocumentChanged(document=document, operations=len(batch.entered), authors=authors)
             )
-        for operation in (*batch.staged, *batch.entered):
-            if operation.extension.kind == Kind.ADD:
-                add = decode_body(Kind.ADD, operation.body)
-                assert isinstance(add, Add)
-                self._publish(MemberAdded(document=document, peer=add.member, role=add.role))
+        if any(
+            operation.extension.kind in CHANGING_KINDS
+            for operation in (*batch.staged, *batch.entered)
+        ):
+            self._announce_members()
+
+    def _announce_members(self) -> None:
+        """Say how the members differ from those that were last said."""
+        document, before = self.document.document, self._members
+        self._members = self.document.ledger.membership.members()
+        for peer, role in self._members.items():
+            if peer not in before:
+                self._publish(MemberAdded(document=document, peer=peer, role=role))
+            elif before[peer] != role:
+                self._publish(RoleChanged(document=document, peer=peer, role=role))
+        for peer in before.keys() - self._members.keys():
+            self._publish(MemberRemoved(document=document, peer=peer))
 
     def _publish_events(self) -> None:
         events, self.document.events = self.document.events, []

@@ -5,6 +5,9 @@ one small update. An update is *refused* only by rules that depend on it and its
 What merely fails in the engine, or cannot be read yet, is *blocked*, with all that builds on it, until a rebuild;
 our own operations do not list it, since we have not seen it.
 
+What does not count, since its author was removed or demoted, is applied all the same where something that counts builds
+on it, but as text that was deleted at once: its structs, then a delete set over exactly these, its own left out.
+
 Updates are applied in log order per author and after all that they build on: out of order, yrs loses content.
 """
 
@@ -16,11 +19,11 @@ from pycrdt import Doc
 
 from domain import codec, limits
 from domain.crdt.engine import apply, coalesce, make_doc, save
-from domain.crdt.walker import ClientSection, Walk, check_update, walk_update
+from domain.crdt.walker import ClientSection, Walk, check_update, void_update, walk_update
 from domain.errors import EngineError, SealError, UpdateError
 from domain.identifiers import LogKey, OperationId, Position, SecretId
 from domain.ledger.ledger import Ledger
-from domain.ledger.log import Vector
+from domain.ledger.log import Vector, join
 from domain.ledger.staircase import Staircase
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
@@ -49,6 +52,15 @@ class Judged:
         return Judged(refused=self.refused, blocked=self.blocked)
 
 
+@dataclass(slots=True)
+class _Extent:
+    """How much of a content log was judged, and how: `counted` of it as it is, up to `told` as deleted at once."""
+
+    judged: int = 0
+    counted: int = 0
+    told: int = 0
+
+
 class Replica:
     """Everything that the log says, as a CRDT.
 
@@ -71,11 +83,13 @@ class Replica:
         self.quarantined = quarantined
         self.suspects = suspects
         self._unsaved: list[Position] = []
-        self._tips: set[OperationId] = set()
+        self._tips: dict[OperationId, Position] = {}
         self._state: bytes | None = None
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
         self._blocked: dict[int, int] = {}
+        self._judged: dict[int, _Extent] = {}
+        self._counting_version = ledger.counting.version
         self._unchecked_bytes = 0
         self._saved_bytes = 0
 
@@ -87,15 +101,51 @@ class Replica:
     @property
     def tips(self) -> Collection[OperationId]:
         """The operations that were judged, are not blocked, and on which no other such one builds."""
-        return self._tips
+        return self._tips.keys()
+
+    def seen(self) -> Vector:
+        """Give the causal past that an operation of ours would have now, our own earlier ones aside."""
+        past: Vector = {}
+        for position in self._tips.values():
+            join(past, self._ledger.past_of(position))
+        return past
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the replica has to be rebuilt: what was judged counts no longer, or has to be applied only now."""
+        counting = self._ledger.counting
+        if counting.version == self._counting_version:
+            return False
+        outdated = any(
+            extent.counted != min(extent.judged, counting.counted(slot))
+            or extent.told != min(extent.judged, counting.told(slot))
+            for slot, extent in self._judged.items()
+        )
+        if not outdated:
+            self._counting_version = counting.version
+        return outdated
+
+    def note_own(self, operations: Iterable[Operation]) -> None:
+        """Count own operations, whose edits are in already, as seen."""
+        for operation in operations:
+            if is_content(operation.extension.kind):
+                end = operation.header.seq_num + 1
+                self._judged[self._slot(operation)] = _Extent(end, end, end)
+        self.note(operations)
+
+    def _slot(self, operation: Operation) -> int:
+        log = self._ledger.log(operation.log)
+        assert log is not None
+        return log.slot
 
     def note(self, operations: Iterable[Operation]) -> None:
         """Count operations as seen: ours build on them from now on."""
         for operation in operations:
-            self._tips.difference_update(operation.extension.previous)
+            for previous in operation.extension.previous:
+                self._tips.pop(previous, None)
             if operation.header.backlink is not None:
-                self._tips.discard(operation.header.backlink)
-            self._tips.add(operation.operation_id)
+                self._tips.pop(operation.header.backlink, None)
+            self._tips[operation.operation_id] = operation.position
 
     @property
     def _shadow(self) -> "Doc[Any]":
@@ -133,31 +183,50 @@ class Replica:
             if not self._builds_on_blocked(past):
                 self.note([operation])
             return
+        if not self._judge_extent(operation):
+            return
         reason = self._why_blocked(operation, past)
         if reason is not None:
-            log = self._ledger.log(operation.log)
-            assert log is not None
-            self._blocked.setdefault(log.slot, operation.header.seq_num)
+            self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
             judged.blocked.append((operation, reason))
             return
         self.note([operation])
         try:
             update = self._open(operation)
-            sections = self._check(operation.log, operation.header.seq_num, update, past)
+            walk = walk_update(update)
+            self._check_walk(walk, operation.log, operation.header.seq_num, past)
         except (SealError, UpdateError) as error:
             judged.refused.append((operation, str(error)))
             return
+        if not self._does_count(operation):
+            update = void_update(update, walk)
         try:
             apply(self._shadow, update)
         except EngineError:
             self.quarantined |= {operation.position}
             raise
-        self._advance(operation.header.seq_num, sections)
+        self._advance(operation.header.seq_num, walk.sections)
         self._unchecked_bytes += len(update)
         self._unsaved.append(operation.position)
         judged.applied.append((operation, update))
         if operation.position in self.suspects:
             self._check_saving()
+
+    def _judge_extent(self, operation: Operation) -> bool:
+        """Note how an operation is judged; whether it is to be applied at all, as it is or as deleted at once."""
+        counting, slot, end = (
+            self._ledger.counting,
+            self._slot(operation),
+            operation.header.seq_num + 1,
+        )
+        extent = self._judged.setdefault(slot, _Extent())
+        extent.judged = end
+        extent.counted = min(end, counting.counted(slot))
+        extent.told = min(end, counting.told(slot))
+        return extent.told == end
+
+    def _does_count(self, operation: Operation) -> bool:
+        return operation.header.seq_num < self._ledger.counting.counted(self._slot(operation))
 
     def _why_blocked(self, operation: Operation, past: Vector) -> str | None:
         if self._builds_on_blocked(past):
@@ -193,15 +262,8 @@ class Replica:
             operation.body,
         )
 
-    def _check(
-        self, log: LogKey, seq_num: int, update: bytes, past: Vector
-    ) -> Sequence[ClientSection]:
-        """Check an update at its place; `past` may include the operation itself."""
-        walk = walk_update(update)
-        self._check_walk(walk, log, seq_num, past)
-        return walk.sections
-
     def _check_walk(self, walk: Walk, log: LogKey, seq_num: int, past: Vector) -> None:
+        """Check an update at its place; `past` may include the operation itself."""
         claims, ledger, ends = self._ledger.claims, self._ledger, self._ends
 
         def next_clock(client: int) -> int | None:
@@ -313,5 +375,11 @@ class Replica:
             )
         self._state = codec.take_bytes(state, maximum=limits.SNAPSHOT_BYTES_MAX)
         self._saved_bytes = len(self._state)
-        self._tips.update(self._ledger.tips)
+        counting = self._ledger.counting
+        for height in map(self._ledger.log, self._ledger.heights()):
+            if height is not None and height.is_content:
+                counted, told = counting.counted(height.slot), counting.told(height.slot)
+                self._judged[height.slot] = _Extent(height.count, counted, told)
+        self._counting_version = counting.version
+        self._tips.update(self._ledger.tip_positions)
         return self._state

@@ -9,7 +9,7 @@ Invariant: both numbers of a log are a function of the set of operations that ar
 told each other everything agree on them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from domain.ledger.log import LogState, Vector, join
 from domain.ledger.membership import Membership
@@ -33,9 +33,9 @@ class Counting:
         """Grows whenever an operation that was here before may have begun or ceased to count, or to be told."""
 
     @property
-    def has_void(self) -> bool:
-        """Whether there is anything void."""
-        return bool(self._void_from)
+    def void_slots(self) -> Collection[int]:
+        """The logs of which not everything counts."""
+        return self._void_from.keys()
 
     def counted(self, slot: int) -> int:
         """Give how many operations of a log count, from its first; changes of membership beyond may count as well."""

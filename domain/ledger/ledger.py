@@ -6,6 +6,7 @@ of content are not looked at: no key is needed here.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
@@ -18,7 +19,14 @@ from domain.ledger.counting import Counting
 from domain.ledger.log import LogState, Vector, join
 from domain.ledger.membership import CHANGING_KINDS, Membership, Place
 from domain.ledger.permission import Permission
-from domain.operations.control import DOCUMENT_FORMAT, Claim, Genesis, Role, decode_body
+from domain.operations.control import (
+    DOCUMENT_FORMAT,
+    Claim,
+    ControlBody,
+    Genesis,
+    Role,
+    decode_body,
+)
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 
@@ -90,6 +98,11 @@ class Ledger:
         """The operations that no other builds on."""
         return frozenset(self._tips)
 
+    @property
+    def tip_positions(self) -> Mapping[OperationId, Position]:
+        """The same, each with its place."""
+        return self._tips
+
     def heights(self) -> dict[LogKey, Height]:
         """Give how far each log goes."""
         return {
@@ -117,6 +130,14 @@ class Ledger:
     def present(self) -> Vector:
         """Give everything that is in, as a causal past."""
         return {log.slot: log.count for log in self._by_slot}
+
+    def farewell(self, peer: PeerId) -> dict[LogKey, int]:
+        """Give how far the logs go that a former member may have: to its removals, with all that these build on."""
+        past: Vector = {}
+        if self.membership.role(peer) is None:
+            for removal in self.membership.removals_of(peer):
+                join(past, {**removal.past, removal.slot: removal.seq_num + 1})
+        return {self._by_slot[slot].key: count for slot, count in past.items() if count}
 
     def unplaced(self, operation: Operation) -> list[OperationId]:
         """List what it builds on whose places are not in memory; look them up and `place` them before `examine`."""
@@ -237,6 +258,16 @@ class Ledger:
         if isinstance(body, Claim):
             self.claims.check(body.clients, LogKey(author, body.log_id), past)
         return self._permission.check(author, body, past)
+
+    def check_change(self, author: PeerId, body: ControlBody, past: Vector) -> None:
+        """Check that a change of membership may stand where it has that causal past.
+
+        Raises:
+            OperationError: Every replica would refuse it.
+        """
+        if self.membership.role_at(author, past) is None:
+            raise OperationError("not-a-member", f"{author.short} is not a member there")
+        self._permission.check(author, body, past)
 
     def add(self, operation: Operation, admission: Admission) -> None:
         """Take in an operation that `examine` found ready, with what it said."""

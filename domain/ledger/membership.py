@@ -168,6 +168,10 @@ class Membership:
             if change.role is None and change.operation_id not in void
         ]
 
+    def is_former(self, peer: PeerId) -> bool:
+        """Whether the peer was a member, and is none any more."""
+        return self.role(peer) is None and bool(self.removals_of(peer))
+
     def invitation(self, invite: OperationId) -> Invitation | None:
         """Find an invite operation."""
         return self._invitations.get(invite)

@@ -101,7 +101,9 @@ class Editor:
 
     def _keep(self, entered: Sequence[Operation]) -> None:
         self.log += entered
-        self.document.commit(entered)
+        ids = {one.position: one.operation_id for one in self.log}
+        unknown = self.document.unknown_ends()
+        self.document.commit(entered, {place: ids[place] for place in unknown})
         self.last_judged = self.document.apply(entered)
         if self.document.rebuild_reason is not None:
             self.rebuild()
