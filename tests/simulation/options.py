@@ -19,8 +19,8 @@ class Fault:
     """Something that goes wrong, `at_s` seconds after the start, for `lasts_s` seconds.
 
     `kind` is `partition` (`hosts` against the rest), `block` (two hosts), `break` (their connections), `crash` or
-    `stop` (one host), `full` (its disk, after `after_writes` more writes), `slow` (its disk), or `clock` (its date
-    jumps).
+    `stop` (one host), `full` (its disk, after `after_writes` more writes), `error` (one write of it, after so many),
+    `slow` (its disk), or `clock` (its date jumps).
     """
 
     at_s: float
@@ -91,7 +91,19 @@ def _draw_edits(random: Random) -> int:
 
 def _draw_fault(random: Random, names: str, faulty_s: float) -> Fault:
     kind = random.choice(
-        ("partition", "block", "break", "crash", "crash", "crash", "stop", "full", "slow", "clock")
+        (
+            "partition",
+            "block",
+            "break",
+            "crash",
+            "crash",
+            "crash",
+            "stop",
+            "full",
+            "error",
+            "slow",
+            "clock",
+        )
     )
     count = {"partition": random.randint(1, len(names) - 1), "block": 2, "break": 2}.get(kind, 1)
     return Fault(

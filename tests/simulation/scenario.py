@@ -12,6 +12,7 @@ from typing import Final
 
 from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.loop import run
+from domain.errors import StorageError
 from tests.simulation.checkers import (
     Bounds,
     EqualReplicas,
@@ -155,6 +156,9 @@ class Scenario:
             disk.fill(after_writes=fault.after_writes)
             await asyncio.sleep(fault.lasts_s)
             disk.mend()
+        elif fault.kind == "error":
+            broken = StorageError("the simulated disk failed to write")
+            disk.fail(broken, after_writes=fault.after_writes, lasts=False)
         else:
             usual, disk.write_s = disk.write_s, SLOW_WRITE_S
             await asyncio.sleep(fault.lasts_s)
