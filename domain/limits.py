@@ -203,3 +203,7 @@ PROBE_MISSED_S: Final = (
 )  # waits for a pong, one after the other; then it is dead
 STRANGER_PROBE_S: Final = 1.0  # an unknown source gets one ping in so long
 SILENCE_S: Final = 0.5  # without an answer to what was sent for so long, the way is doubted
+FORWARDS_PER_S: Final = 5.0  # offers that one connection may have handed on, on average
+FORWARDS_BURST: Final = 20.0
+SIGNAL_ROUTES_MAX: Final = 4  # who an offer is sent through, and connections that get one
+OFFERS_ANSWERED_MAX: Final = 32  # offers being answered at once

@@ -16,8 +16,16 @@ class NodeConfig:
         network_id: Only nodes with the same one talk to each other; it is no secret.
         congestion_control: How fast connections send: `culm` is cubic that keeps no long queue before live edits;
             `cubic` and `reno` are as in their RFCs, for paths where that yields too much to others.
+        stun: STUN servers, `host[:port]`, that tell what our address is outside.
+        turn: TURN servers, `turn:user:password@host:port`, that relay where nothing else works.
+        via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
+        is_rendezvous: Whether this node is one, for anybody.
     """
 
     listen: str | None = None
     network_id: str = "culm"
     congestion_control: str = CONGESTION_CONTROLS[0]
+    stun: tuple[str, ...] = ()
+    turn: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()
+    is_rendezvous: bool = False

@@ -16,6 +16,7 @@ from platformdirs import user_data_dir
 
 from domain import limits
 from domain.connectivity.address import AddressError, parse_address
+from domain.connectivity.server import RendezvousServer, parse_stun, parse_turn
 from domain.errors import ConfigurationError
 from node.config import CONGESTION_CONTROLS, NodeConfig
 
@@ -44,6 +45,10 @@ class Configuration:
         listen: Where to listen, `host:port`.
         network_id: Which nodes ours talks to.
         congestion_control: How fast connections send.
+        stun: STUN servers, separated by commas.
+        turn: TURN servers, separated by commas.
+        via: Rendezvous nodes, separated by commas.
+        rendezvous: Whether this node is one: `yes` or `no`.
         log_level: From which level on something is logged.
         log_format: How.
     """
@@ -52,6 +57,10 @@ class Configuration:
     listen: Setting
     network_id: Setting
     congestion_control: Setting
+    stun: Setting
+    turn: Setting
+    via: Setting
+    rendezvous: Setting
     log_level: Setting
     log_format: Setting
 
@@ -66,12 +75,19 @@ class Configuration:
             listen="127.0.0.1:0" if is_local else self.listen.value,
             network_id=self.network_id.value or "",
             congestion_control=self.congestion_control.value or "",
+            stun=_split(self.stun.value),
+            turn=_split(self.turn.value),
+            via=_split(self.via.value),
+            is_rendezvous=self.rendezvous.value == "yes",
         )
 
     def describe(self) -> dict[str, dict[str, str | None]]:
-        """Give every setting as JSON has it."""
+        """Give every setting as JSON has it; passwords of servers are left out."""
         return {
-            name: {"value": setting.value, "origin": setting.origin}
+            name: {
+                "value": setting.value if name != "turn" else _without_secrets(setting.value),
+                "origin": setting.origin,
+            }
             for name, setting in self._items()
         }
 
@@ -91,6 +107,26 @@ def _check_network_id(value: str) -> None:
         raise ValueError(f"it has 1 to {limits.NETWORK_ID_BYTES_MAX} bytes")
 
 
+def _split(value: str | None) -> tuple[str, ...]:
+    return tuple(each.strip() for each in (value or "").split(",") if each.strip())
+
+
+def _without_secrets(value: str | None) -> str | None:
+    listed = [str(parse_turn(each)) for each in _split(value)]
+    return ",".join(listed) if value is not None else None
+
+
+def _list_of(read: Callable[[str], object]) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        for each in _split(value):
+            try:
+                read(each)
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from None
+
+    return check
+
+
 def _one_of(*choices: str) -> Callable[[str], None]:
     def check(value: str) -> None:
         if value not in choices:
@@ -103,6 +139,10 @@ DEFAULTS: Final[Mapping[str, str | None]] = {
     "listen": None,
     "network_id": NodeConfig().network_id,
     "congestion_control": NodeConfig().congestion_control,
+    "stun": None,
+    "turn": None,
+    "via": None,
+    "rendezvous": "no",
     "log_level": "warning",
     "log_format": "text",
 }
@@ -110,6 +150,10 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "listen": _check_listen,
     "network_id": _check_network_id,
     "congestion_control": _one_of(*CONGESTION_CONTROLS),
+    "stun": _list_of(parse_stun),
+    "turn": _list_of(parse_turn),
+    "via": _list_of(RendezvousServer.parse),
+    "rendezvous": _one_of("yes", "no"),
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),
 }
@@ -140,9 +184,8 @@ def read_configuration(
             try:
                 CHECKS[name](setting.value)
             except ValueError as error:
-                raise ConfigurationError(
-                    f"{name} is {setting.value!r} ({setting.origin}): {error}"
-                ) from None
+                shown = repr(setting.value) if name != "turn" else "not a list of TURN servers"
+                raise ConfigurationError(f"{name} is {shown} ({setting.origin}): {error}") from None
     return Configuration(data=data, **chosen)
 
 

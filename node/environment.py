@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
+from domain.connectivity.server import RendezvousServer
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import NetworkInterface
 from domain.ports.storage import OperationQueue, OperationStore
+from domain.ports.traversal import Traversal
 
 Worker = Callable[[], Coroutine[None, None, None]]
 
@@ -25,6 +27,9 @@ class Environment:
         entropy: Draws randomness.
         workers: Coroutines that the node has to run until `close_store`.
         close_store: Brings to disk what is on its way, and lets the workers end.
+        traversal: Gets through NAT boxes; None where there are none.
+        rendezvous: Nodes that hand on offers for us.
+        serves_anybody: Whether we hand on offers for strangers.
     """
 
     key: DeviceKey
@@ -36,3 +41,6 @@ class Environment:
     entropy: Entropy
     workers: Sequence[Worker]
     close_store: Callable[[], Awaitable[None]]
+    traversal: Traversal | None = None
+    rendezvous: Sequence[RendezvousServer] = ()
+    serves_anybody: bool = False

@@ -92,6 +92,7 @@ async def join(
         raise InviteError(
             "refused", "this device made the invite itself, and no longer has the document"
         )
+    peers.introduce(wanted.inviter, wanted.document)
     link = await peers.connect(wanted.inviter, wanted.addresses)
     if owner is None:  # else joining was interrupted before
         record = new_record(wanted.name, wanted.secret, environment.entropy)

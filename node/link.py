@@ -54,6 +54,9 @@ class Link:
             self._spawn(self._read_control, "control-read"),
         ]
         self.announce_all()
+        signalling = self._services.signalling
+        if signalling is not None:
+            signalling.attach(self.connection, self._shares_something)
         try:
             return await self.connection.wait_closed()
         finally:
@@ -80,6 +83,18 @@ class Link:
         except PeerError as error:
             self._services.publish(SecurityEvent(peer=self.peer, what=str(error)))
             self.connection.close(error.code, str(error)[: limits.CLOSE_REASON_BYTES_MAX])
+
+    def _shares_something(self) -> bool:
+        """Whether the peer is a member of one of our documents."""
+        return any(
+            owner.document.ledger.membership.role(self.peer) is not None
+            for owner in self._services.owners()
+        )
+
+    def _is_of_use(self) -> bool:
+        signalling = self._services.signalling
+        serves = signalling is not None and signalling.serves(self.connection)
+        return serves or bool(self.exchanges or self._to_announce)
 
     def _stop(self) -> None:
         self._bell.stop()
@@ -112,7 +127,7 @@ class Link:
                 compare_at = loop.time() + self._draw_compare_s()
                 self._detach_former()
                 self.announce_all()
-                if not self.exchanges and not self._to_announce:
+                if not self._is_of_use():
                     self.connection.close(CloseCode.NOT_WANTED, "we share no document")
             while self._to_announce:
                 names = list(self._to_announce)[: limits.DIGESTS_PER_MESSAGE_MAX]

@@ -11,6 +11,7 @@ from domain.errors import NodeClosedError, UnsavedEditsError, WrongThreadError
 from domain.events import Event, MemberAdded
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
+from domain.ports.network import NetworkInterface
 from node import joining
 from node.admission import InviteAdmission
 from node.config import NodeConfig
@@ -21,8 +22,10 @@ from node.events import EventStream, Filter, Listener
 from node.exchange import Exchange
 from node.owner import DocumentOwner
 from node.peers import Peers
+from node.reaching import ReachingNetwork
 from node.runtime import Runtime, open_runtime
 from node.services import Services
+from node.signalling import Signalling
 from node.wiring.system import open_adapters
 
 
@@ -50,15 +53,45 @@ class Node:
         self._stream = EventStream()
         self._documents = Documents(environment, runtime, self._publish)
         self._is_closed = False
+        self._signalling = self._make_signalling()
         self.peers = Peers(
             Services(
                 environment=environment,
+                network=self._make_network(),
+                signalling=self._signalling,
                 runtime=runtime,
                 owners=lambda: self._documents,
                 admission=InviteAdmission(environment.clock),
                 publish=self._publish,
             )
         )
+
+    def _make_signalling(self) -> Signalling | None:
+        environment = self.environment
+        if environment.traversal is None:
+            return None
+        return Signalling(
+            environment,
+            self.runtime,
+            environment.traversal,
+            documents=self._list_members,
+            publish=self._publish,
+            serves_anybody=environment.serves_anybody,
+        )
+
+    def _make_network(self) -> NetworkInterface:
+        environment = self.environment
+        if environment.traversal is None or self._signalling is None:
+            return environment.network
+        return ReachingNetwork(
+            environment.network, environment.traversal, self._signalling, self.runtime
+        )
+
+    def _list_members(self) -> list[tuple[DocumentId, frozenset[PeerId]]]:
+        return [
+            (owner.document.document, frozenset(owner.document.ledger.membership.members()))
+            for owner in self._documents
+        ]
 
     # -- Opening and closing --
 
@@ -100,6 +133,8 @@ class Node:
     async def _start(self) -> None:
         await self._documents.load()
         await self.peers.start()
+        if self._signalling is not None:
+            self._signalling.start(self.environment.rendezvous)
         for owner in self._documents:
             self._want_members(owner)
 
@@ -193,7 +228,9 @@ class Node:
             UsageError: The name is empty or too long.
         """
         self._check()
-        return Document(self, await self._documents.create(name))
+        owner = await self._documents.create(name)
+        self._be_found()
+        return Document(self, owner)
 
     async def forget(self, document_id: DocumentId | str) -> None:
         """Delete a document from this device; others keep it. Edits that no peer has are lost.
@@ -205,6 +242,7 @@ class Node:
         owner = self._documents.get(document_id)
         self.peers.detach(owner.document.document)
         await self._documents.forget(owner)
+        self._be_found()
 
     # -- Inviting and joining --
 
@@ -237,7 +275,13 @@ class Node:
         self._check()
         owner = await joining.join(invite, self.environment, self._documents, self.peers)
         self._want_members(owner)
+        self._be_found()
         return Document(self, owner)
+
+    def _be_found(self) -> None:
+        """Let members of our documents find us through others."""
+        if self._signalling is not None:
+            self._signalling.register()
 
     def _want_members(self, owner: DocumentOwner) -> None:
         for peer in owner.document.ledger.membership.members():

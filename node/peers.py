@@ -16,6 +16,7 @@ from domain.ports.storage import PeerRecord
 from node.bell import Bell
 from node.link import Link
 from node.owner import DocumentOwner
+from node.reaching import ReachingNetwork
 from node.services import Services
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Peers:
         self.own_id = environment.key.peer
         self.known: dict[PeerId, PeerStatus] = {}
         self._services = services
-        self._network = environment.network
+        self._network = services.network
         self._store = environment.store
         self._runtime = services.runtime
         self._clock = environment.clock
@@ -107,6 +108,11 @@ class Peers:
             status.addresses = merged
             status.is_news = True
 
+    def introduce(self, peer: PeerId, document: DocumentId) -> None:
+        """Know by which document a peer can be found, before we are a member of it."""
+        if isinstance(self._network, ReachingNetwork):
+            self._network.introduce(peer, document)
+
     async def connect(self, peer: PeerId, addresses: Sequence[str]) -> Link:
         """Give the connection to a peer, dialling it now if there is none.
 
@@ -133,7 +139,7 @@ class Peers:
     async def _keep_connected(self, peer: PeerId, status: PeerStatus) -> None:
         while not self._is_closing:
             await self._remember(peer, status)
-            if status.link is not None or not status.addresses:
+            if status.link is not None or not (status.addresses or self._can_signal()):
                 await status.bell.wait()
                 continue
             if status.brief is not None:
@@ -147,6 +153,10 @@ class Peers:
                     await self._wait_after(status, error)
             else:
                 self._adopt(connection)
+
+    def _can_signal(self) -> bool:
+        signalling = self._services.signalling
+        return signalling is not None and signalling.can_signal()
 
     async def _remember(self, peer: PeerId, status: PeerStatus) -> None:
         """Keep on disk where a wanted peer is; strangers leave no trace there."""

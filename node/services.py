@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from domain.events import Event
+from domain.ports.network import NetworkInterface
 from node.admission import InviteAdmission
 from node.environment import Environment
 from node.owner import DocumentOwner
 from node.runtime import Runtime
+from node.signalling import Signalling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,8 @@ class Services:
 
     Args:
         environment: Everything outside.
+        network: Reaches peers, by whatever leads to them.
+        signalling: Exchanges offers; None where nobody has to be found.
         runtime: Starts tasks.
         owners: Gives all documents that are open here.
         admission: Decides about strangers that hold an invite.
@@ -23,6 +27,8 @@ class Services:
     """
 
     environment: Environment
+    network: NetworkInterface
+    signalling: Signalling | None
     runtime: Runtime
     owners: Callable[[], Iterable[DocumentOwner]]
     admission: InviteAdmission

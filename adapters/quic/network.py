@@ -97,7 +97,7 @@ class QuicNetwork(NetworkInterface):
         self._entropy = entropy
         self._open_socket = open_socket
         self._local_addresses = local_addresses
-        self._receive_other = receive_other
+        self.receive_other = receive_other
         self._versions = tuple(versions)
         self._dial_s_max = dial_s_max
         self._hello_s_max = hello_s_max
@@ -130,7 +130,7 @@ class QuicNetwork(NetworkInterface):
             entropy=self._entropy,
             accept=self._make_listening,
             established=self._take_established,
-            receive_other=self._receive_other,
+            receive_other=self._pass_on,
             half_open_retry=self._half_open_retry,
         )
         endpoint.attach(await self._open_socket(address, endpoint.receive))
@@ -170,7 +170,9 @@ class QuicNetwork(NetworkInterface):
         """How many strangers are in the middle of a handshake."""
         return self._endpoint.half_open_count if self._endpoint is not None else 0
 
-    async def dial(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+    async def dial(
+        self, peer: PeerId, addresses: Sequence[str], *, key: DeviceKey | None = None
+    ) -> Connection:
         refusal: HandshakeError | None = None
         failures: list[str] = []
         for text in addresses:
@@ -181,7 +183,7 @@ class QuicNetwork(NetworkInterface):
                 continue
             for remote in remotes:
                 try:
-                    return await self._dial_address(peer, remote)
+                    return await self.dial_on(peer, Path(remote), key=key)
                 except HandshakeError as error:
                     refusal = error
                 except DialError as error:
@@ -254,9 +256,6 @@ class QuicNetwork(NetworkInterface):
         if not remotes:
             raise DialError("our socket cannot reach addresses of that family")
         return remotes[:RESOLVED_MAX]
-
-    async def _dial_address(self, peer: PeerId, remote: Source) -> Connection:
-        return await self.dial_on(peer, Path(remote))
 
     async def dial_by_relay(
         self, peer: PeerId, addresses: Sequence[str], *, key: DeviceKey | None = None
@@ -343,6 +342,10 @@ class QuicNetwork(NetworkInterface):
             if not waiting.done():
                 waiting.set_result(None)
                 return
+
+    def _pass_on(self, data: bytes, source: Source) -> None:
+        if self.receive_other is not None:
+            self.receive_other(data, source)
 
     def _make_offer(self, *, is_ours: bool = True) -> HelloOffer:
         return HelloOffer(

@@ -181,8 +181,9 @@ class Paths(ProbeHost):
             punch.is_hopeless_directly = hopeless
             self._probe(punch.prober, key, listed)
 
-    def _probe(self, prober: Prober, key: ProbeKey, candidates: Sequence[Candidate]) -> None:
+    def _probe(self, prober: Prober, key: ProbeKey, candidates: tuple[Candidate, ...]) -> None:
         now = self.now()
+        prober.offered = candidates
         prober.add_key(key)
         prober.table.add(candidates, by_relay=False, now=now)
         if self.has_relay:
@@ -222,14 +223,26 @@ class Paths(ProbeHost):
 
     # --- The relay ---
 
+    def add_relay(self) -> None:
+        """We have a port at a relay: whoever is being reached is tried from there too."""
+        if self.has_relay:
+            return
+        self.has_relay = True
+        for prober in self._probers():
+            prober.table.add(prober.offered, by_relay=True, now=self.now())
+            prober.poke()
+
     def drop_relay(self) -> None:
         """Our port at the relay is gone."""
         self.has_relay = False
-        probers = [path.prober for paths in self._open.values() for path in paths]
-        for prober in (*probers, *(punch.prober for punch in self._punches.values())):
-            if prober is not None:
-                prober.table.drop_relay()
-                prober.poke()
+        for prober in self._probers():
+            prober.table.drop_relay()
+            prober.poke()
+
+    def _probers(self) -> list[Prober]:
+        paths = [path.prober for paths in self._open.values() for path in paths]
+        punching = [punch.prober for punch in self._punches.values()]
+        return [each for each in (*paths, *punching) if each is not None]
 
     def close(self) -> None:
         """Stop everything."""

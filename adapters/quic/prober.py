@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from adapters.quic.source import Source, pair_of, source_of
+from domain.connectivity.candidate import Candidate
 from domain.connectivity.pairs import Outgoing, PairTable
 from domain.connectivity.probe import ProbeKey
 from domain.ports.environment import Entropy
@@ -56,6 +57,7 @@ class Prober:
         self.table = PairTable(host.entropy.draw, follows=follows)
         self.changed: Callable[[], None] | None = None
         self.troubled: Callable[[], None] | None = None
+        self.offered: tuple[Candidate, ...] = ()
         self.unanswered_since: float | None = None
         self.is_closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -88,6 +90,7 @@ class Prober:
 
     def absorb(self, other: "Prober") -> None:
         """Take over the ways and keys of another prober, which ends."""
+        self.offered = self.offered or other.offered
         for key_id in self.table.absorb(other.table):
             self.host.route_key(key_id, self)
         other.is_closed = True

@@ -92,7 +92,7 @@ def _shower(invocation: Invocation, show: Callable[[Answer], None]) -> Callable[
     return say_json if invocation.wants_json else show
 
 
-@command(application, "run", "culm run --listen 0.0.0.0:4711")
+@command(application, "run", "culm run --listen 0.0.0.0:4711", is_server=True)
 def run_node(invocation: Invocation) -> None:
     """Run the node until Ctrl-C: documents are kept equal with those of their other members.
 

@@ -48,6 +48,33 @@ NetworkId = Annotated[
         show_default=False,
     ),
 ]
+Stun = Annotated[
+    str | None,
+    typer.Option(
+        "--stun",
+        metavar="HOST[:PORT],...",
+        help="STUN servers: they tell our address outside.",
+        show_default=False,
+    ),
+]
+Turn = Annotated[
+    str | None,
+    typer.Option(
+        "--turn",
+        metavar="turn:USER:PASSWORD@HOST,...",
+        help="TURN servers: they relay where nothing else works.",
+        show_default=False,
+    ),
+]
+Via = Annotated[
+    str | None,
+    typer.Option(
+        "--via",
+        metavar="PEERID@HOST:PORT,...",
+        help="Rendezvous nodes: peers find us through them.",
+        show_default=False,
+    ),
+]
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv for everything.")
 ]
@@ -64,10 +91,18 @@ Json = Annotated[
     bool, typer.Option("--json", help="Answer with one line of JSON, the last on stdout.")
 ]
 
+Rendezvous = Annotated[
+    bool,
+    typer.Option("--rendezvous", help="Let anybody's peers find each other through this node."),
+]
+
 COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
     ("data", Data, None),
     ("listen", Listen, None),
     ("network_id", NetworkId, None),
+    ("stun", Stun, None),
+    ("turn", Turn, None),
+    ("via", Via, None),
     ("verbose", Verbose, 0),
     ("log_level", LogLevel, None),
     ("log_format", LogFormat, None),
@@ -77,7 +112,7 @@ COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
 
 
 def command(
-    application: typer.Typer, name: str, example: str
+    application: typer.Typer, name: str, example: str, *, is_server: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command of a function that takes an `Invocation` and its own parameters.
 
@@ -85,13 +120,24 @@ def command(
         application: Gets the command.
         name: Of the command.
         example: Shown by `--help`.
+        is_server: Whether it also takes what only a node that stays takes.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function).parameters.values())[1:]
+        if is_server:
+            own.append(
+                inspect.Parameter(
+                    "rendezvous",
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=False,
+                    annotation=Rendezvous,
+                )
+            )
 
         def call(**given: Any) -> None:  # noqa: ANN401 - typer checks them by the signature
             common = {each: given.pop(each) for each, _, _ in COMMON}
+            common["rendezvous"] = given.pop("rendezvous", False)  # of `run` alone
             with failures_reported(wants_json=common["json"], is_debug=common["debug"]):
                 function(_invocation(common), **given)
 
@@ -119,6 +165,10 @@ def _invocation(common: dict[str, Any]) -> Invocation:
         "data": str(common["data"]) if common["data"] is not None else None,
         "listen": common["listen"],
         "network_id": common["network_id"],
+        "stun": common["stun"],
+        "turn": common["turn"],
+        "via": common["via"],
+        "rendezvous": "yes" if common.get("rendezvous") else None,
         "log_level": level,
         "log_format": common["log_format"],
     }

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from adapters.quic.network import QuicNetwork
@@ -17,6 +18,7 @@ from domain.connectivity.address import Address
 from domain.ports.network import NetworkInterface
 from node.config import NodeConfig
 from node.environment import Environment
+from node.wiring.traversal import make_traversal, rendezvous_servers
 
 T = TypeVar("T")
 
@@ -63,9 +65,20 @@ async def simulated_quic_adapters(
             clock=machine.clock,
             entropy=machine.entropy,
             open_socket=open_socket,
+            local_addresses=machine.local_addresses,
+        )
+        traversal = make_traversal(
+            network, config, machine.clock, machine.entropy, entered=machine.host.entered
         )
         await network.start()
-        yield _simulated_environment(machine, database, network)
+        environment = _simulated_environment(machine, database, network)
+        yield replace(
+            environment,
+            workers=[*environment.workers, *traversal.workers()],
+            traversal=traversal,
+            rendezvous=rendezvous_servers(config),
+            serves_anybody=config.is_rendezvous,
+        )
 
 
 def _simulated_environment(

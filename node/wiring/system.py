@@ -13,9 +13,9 @@ from adapters.system.key_file import DeviceSecrets, load, load_or_create
 from domain.errors import NetworkError
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
-from domain.ports.network import NetworkInterface
 from node.config import NodeConfig
 from node.environment import Environment
+from node.wiring.traversal import make_traversal, rendezvous_servers
 
 DATABASE_FILE = "culm.sqlite3"
 KEY_FILE = "key"
@@ -39,6 +39,7 @@ async def open_adapters(
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
+            traversal = make_traversal(network, config, clock, entropy)
             yield Environment(
                 key=key,
                 storage_key=secrets.storage_key,
@@ -47,8 +48,11 @@ async def open_adapters(
                 queue=database.queue,
                 clock=clock,
                 entropy=entropy,
-                workers=database.workers,
+                workers=[*database.workers, *traversal.workers()],
                 close_store=database.close,
+                traversal=traversal,
+                rendezvous=rendezvous_servers(config),
+                serves_anybody=config.is_rendezvous,
             )
 
 
@@ -64,7 +68,7 @@ def _expand(path: str | PathLike[str]) -> Path:
 
 async def _listen(
     directory: Path, config: NodeConfig, key: DeviceKey, clock: Clock, entropy: Entropy
-) -> NetworkInterface:
+) -> QuicNetwork:
     """Start to listen; without a configured address on the port of the last time, so that peers find us again."""
 
     def make(listen: str) -> QuicNetwork:

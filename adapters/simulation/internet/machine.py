@@ -7,6 +7,7 @@ from adapters.simulation.internet.host import Host
 from adapters.simulation.internet.internet import Internet
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine
+from domain.connectivity.address import Address
 
 NODE_PORT: Final = 4_433
 
@@ -29,6 +30,14 @@ class InternetMachine(SimulatedMachine):
         """Where its node listens: on the first address of the host."""
         address = self.host.addresses[0]
         return f"[{address}]:{NODE_PORT}" if ":" in address else f"{address}:{NODE_PORT}"
+
+    def local_addresses(self, port: int, *, with_ipv6: bool) -> tuple[Address, ...]:
+        """Where the host can be reached now: on the interfaces that are up."""
+        up = [each for each in self.host.interfaces if each.is_up]
+        listed = [address for interface in up for address in interface.addresses]
+        return tuple(
+            Address.from_host(each, port) for each in listed if with_ipv6 or ":" not in each
+        )
 
     def crash(self) -> None:
         """Cut everything off at once; whatever the node still does has no effect. Cancel its tasks next."""

@@ -1,0 +1,1 @@
+"""What this network lets through: STUN and TURN, over sockets that others own."""

@@ -1,0 +1,345 @@
+"""Through NAT boxes with the socket that QUIC uses: STUN on it, punching from it, a relay beside it.
+
+One coroutine watches what this network looks like from outside (`run`) and keeps the mapping of the socket alive; the
+relay has one for each way to it. A relay is opened when somebody needs it, and kept where most peers would.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from adapters.nat.behavior import discover
+from adapters.nat.relay import Entered, Relay, RelayError
+from adapters.nat.stun import StunClient, StunError, is_stun
+from adapters.quic.network import QuicNetwork
+from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
+from domain.connectivity.address import Address
+from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
+from domain.connectivity.nat import UNKNOWN, NatBehavior, can_punch, keeps_relay
+from domain.connectivity.probe import ProbeKey
+from domain.connectivity.server import TurnServer
+from domain.errors import DialError, NetworkError
+from domain.identifiers import PeerId
+from domain.identity import DeviceKey
+from domain.limits import CANDIDATES_MAX, PUNCHES_MAX
+from domain.ports.environment import Clock, Entropy
+from domain.ports.network import Connection
+from domain.ports.traversal import ServerReport, Traversal, TraversalReport
+
+_logger: Final = logging.getLogger(__name__)
+
+MAPPING_KEEPALIVE_S: Final = 20.0
+"""Some boxes forget a mapping of UDP after 30 s, though RFC 4787 asks for 120."""
+PUNCH_S_MAX: Final = 6.0
+HAIRPIN_S_MAX: Final = 1.0
+FIRST_LOOK_S_MAX: Final = 3.0
+SERVERS_MAX: Final = 8
+RELAY_RETRY_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class _StunServer:
+    """A STUN server by the name that was configured, and what it said last."""
+
+    name: Address
+    address: Address | None = None
+    mapped: Address | None = None
+    round_trip_s: float | None = None
+    error: str | None = None
+
+
+class QuicTraversal(Traversal):
+    """The NAT traversal of a `QuicNetwork`; made before that is started.
+
+    Args:
+        network: Whose socket it uses.
+        stun: STUN servers; those with two addresses tell how the NAT filters.
+        turn: TURN servers.
+        clock: The time.
+        entropy: For STUN requests.
+        entered: Where the sockets of the relay are opened.
+    """
+
+    def __init__(
+        self,
+        network: QuicNetwork,
+        *,
+        stun: Sequence[Address],
+        turn: Sequence[TurnServer],
+        clock: Clock,
+        entropy: Entropy,
+        entered: Entered = nullcontext,
+    ) -> None:
+        self._network = network
+        self._clock = clock
+        self._servers = [_StunServer(each) for each in stun[:SERVERS_MAX]]
+        self._stun = StunClient(clock=clock, entropy=entropy, send=self._send_stun)
+        self._relay = Relay(
+            turn,
+            clock=clock,
+            receive=self._take_relayed,
+            lost=self._lose_relay,
+            entered=entered,
+        )
+        self._nat = UNKNOWN
+        self._looked = asyncio.Event()
+        self._stir = asyncio.Event()
+        self._troubled: dict[PeerId, None] = {}
+        self._trouble_came = asyncio.Event()
+        self._hairpin: asyncio.Future[None] | None = None
+        network.receive_other = self._take
+
+    def workers(self) -> list[Callable[[], Coroutine[None, None, None]]]:
+        """What has to run for as long as the network does."""
+        return [self._run, *self._relay.workers()]
+
+    # --- The port ---
+
+    @property
+    def nat(self) -> NatBehavior:
+        return self._nat
+
+    @property
+    def has_relay(self) -> bool:
+        return bool(self._relay.ways)
+
+    async def candidates(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
+        if not self._looked.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_LOOK_S_MAX):
+                    await self._looked.wait()
+        elif is_fresh:
+            await self._ask_all()
+        if with_relay and self._relay.ways:
+            with suppress(RelayError):
+                await self._open_relay()
+        return self._list_candidates()
+
+    def punch(
+        self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
+    ) -> None:
+        self._network.endpoint.paths.punch(
+            peer, key, candidates, hopeless=not can_punch(self._nat, nat)
+        )
+
+    async def dial_punched(self, peer: PeerId) -> Connection:
+        path = await self._network.endpoint.paths.punched(peer, PUNCH_S_MAX)
+        return await self._network.dial_on(peer, path)
+
+    async def dial_by_relay(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+        return await self._dial_by_relay(peer, addresses, None)
+
+    async def dial_as(
+        self, key: DeviceKey, peer: PeerId, addresses: Sequence[str], *, by_relay: bool
+    ) -> Connection:
+        if by_relay:
+            return await self._dial_by_relay(peer, addresses, key)
+        return await self._network.dial(peer, addresses, key=key)
+
+    async def trouble(self) -> PeerId:
+        while not self._troubled:
+            self._trouble_came.clear()
+            await self._trouble_came.wait()
+        peer = next(iter(self._troubled))
+        del self._troubled[peer]
+        return peer
+
+    def is_dark(self, peer: PeerId) -> bool:
+        path = self._network.endpoint.paths.find(peer)
+        return path is not None and path.prober is not None and path.prober.table.is_dark
+
+    def is_relayed(self, peer: PeerId) -> bool | None:
+        path = self._network.endpoint.paths.find(peer)
+        return path.is_relayed if path is not None else None
+
+    async def examine(self) -> TraversalReport:
+        await self._look()
+        if self._relay.ways:
+            with suppress(RelayError):
+                await self._open_relay()
+        return TraversalReport(
+            nat=self._nat,
+            local=self._network.find_local_addresses(),
+            stun=tuple(
+                ServerReport(
+                    server=str(each.name),
+                    round_trip_s=each.round_trip_s,
+                    mapped=each.mapped,
+                    error=each.error,
+                )
+                for each in self._servers
+            ),
+            turn=tuple(
+                ServerReport(
+                    server=f"{way.server} over {way.transport}",
+                    round_trip_s=way.took_s,
+                    mapped=self._relay.address if way is self._relay.way else None,
+                    error=way.error,
+                )
+                for way in self._relay.ways
+            ),
+            hairpins=await self._try_hairpin(),
+        )
+
+    # --- Watching the network ---
+
+    async def _run(self) -> None:
+        await self._network.wait_started()
+        endpoint = self._network.endpoint
+        endpoint.send_by_relay = self._relay.send
+        endpoint.paths.troubled = self._note_trouble
+        try:
+            await self._look()
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(MAPPING_KEEPALIVE_S):
+                        await self._stir.wait()
+                self._stir.clear()
+                before = self._hosts_outside
+                await self._ask_all()
+                if self._hosts_outside != before:
+                    await self._look()
+                if keeps_relay(self._nat):
+                    await self._keep_relay()
+        finally:
+            self._stun.close()
+            self._relay.close()
+
+    async def _look(self) -> None:
+        """Find out anew how this network behaves."""
+        await self._resolve_all()
+        await self._ask_all()
+        self._looked.set()
+        known = [each.address for each in self._servers if each.address is not None]
+        hosts = {each.host for each in self._network.find_local_addresses()}
+        self._nat = await discover(self._stun, known, hosts)
+        _logger.info("nat.behavior", extra={"behavior": self._nat.name})
+        if keeps_relay(self._nat):
+            await self._keep_relay()
+
+    async def _keep_relay(self) -> None:
+        if self._relay.ways:
+            with suppress(RelayError):
+                await self._open_relay()
+
+    async def _resolve_all(self) -> None:
+        """Look up the addresses of servers that have names."""
+        for server in self._servers:
+            server.address = None
+            try:
+                ip_address(server.name.host)
+            except ValueError:
+                try:
+                    found = await asyncio.get_running_loop().getaddrinfo(
+                        server.name.host, server.name.port, type=socket.SOCK_DGRAM
+                    )
+                except OSError as error:
+                    server.error = f"its name cannot be looked up ({error.strerror})"
+                    continue
+                family = self._network.endpoint.socket.family
+                listed = [Address.from_host(str(each[4][0]), server.name.port) for each in found]
+                server.address = next(
+                    (each for each in listed if to_socket_address(each, family) is not None), None
+                )
+            else:
+                server.address = server.name
+
+    async def _ask_all(self) -> None:
+        asked = [
+            (each, self._stun.ask(each.address))
+            for each in self._servers
+            if each.address is not None
+        ]
+        for server, future in asked:
+            try:
+                answer = await future
+            except StunError as error:
+                server.mapped = server.round_trip_s = None
+                server.error = str(error)
+            else:
+                server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
+                server.error = None
+
+    @property
+    def _hosts_outside(self) -> frozenset[str]:
+        return frozenset(each.mapped.host for each in self._servers if each.mapped is not None)
+
+    def _list_candidates(self) -> tuple[Candidate, ...]:
+        found: dict[Address, CandidateKind] = {}
+        for address in self._network.find_local_addresses():
+            found.setdefault(address, CandidateKind.HOST)
+        for server in self._servers:
+            if server.mapped is not None:
+                found.setdefault(server.mapped, CandidateKind.SERVER_REFLEXIVE)
+        relayed = self._relay.address
+        if relayed is not None:
+            found.setdefault(relayed, CandidateKind.RELAYED)
+        listed = [
+            Candidate(kind, address) for address, kind in found.items() if is_probable(address)
+        ]
+        return tuple(listed[-CANDIDATES_MAX:])
+
+    def _note_trouble(self, peer: PeerId) -> None:
+        if len(self._troubled) < PUNCHES_MAX:
+            self._troubled[peer] = None
+        self._trouble_came.set()
+
+    async def _try_hairpin(self) -> bool | None:
+        mapped = next((each.mapped for each in self._servers if each.mapped is not None), None)
+        if mapped is None:
+            return None
+        self._hairpin = asyncio.get_running_loop().create_future()
+        request = self._stun.ask(mapped)
+        await asyncio.wait([self._hairpin], timeout=HAIRPIN_S_MAX)
+        request.cancel()
+        hairpins, self._hairpin = self._hairpin.done(), None
+        return hairpins
+
+    # --- Datagrams ---
+
+    def _send_stun(self, data: bytes, to: Address) -> None:
+        endpoint = self._network.endpoint
+        target = to_socket_address(to, endpoint.socket.family)
+        if target is not None:
+            endpoint.carry([data], target)
+
+    def _take(self, data: bytes, source: Source) -> None:
+        if not is_stun(data):
+            return
+        is_request = data[0] == 0
+        if is_request and self._hairpin is not None and self._stun.is_ours(data):
+            if not self._hairpin.done():
+                self._hairpin.set_result(None)
+            return
+        self._stun.receive(data, pair_of(source).address)
+
+    def _take_relayed(self, data: bytes, source: tuple[str, int]) -> None:
+        with suppress(NetworkError):
+            self._network.endpoint.receive([(data, (*source, RELAYED))])
+
+    # --- The relay ---
+
+    async def _open_relay(self) -> Address:
+        address = await self._relay.open()
+        self._network.endpoint.paths.add_relay()
+        return address
+
+    def _lose_relay(self) -> None:
+        _logger.info("relay.lost")
+        with suppress(NetworkError):
+            self._network.endpoint.paths.drop_relay()
+        self._stir.set()
+
+    async def _dial_by_relay(
+        self, peer: PeerId, addresses: Sequence[str], key: DeviceKey | None
+    ) -> Connection:
+        try:
+            await self._open_relay()
+        except RelayError as error:
+            raise DialError(f"there is no relay: {error}") from error
+        return await self._network.dial_by_relay(peer, addresses, key=key)

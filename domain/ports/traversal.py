@@ -1,0 +1,122 @@
+"""How a node gets through the NAT boxes between it and its peers: where it may be reached, and opening ways at once.
+
+Beside `NetworkInterface`, whose connections use the ways: what has been dialled stays connected while ways change.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.connectivity.address import Address
+from domain.connectivity.candidate import Candidate
+from domain.connectivity.nat import NatBehavior
+from domain.connectivity.probe import ProbeKey
+from domain.identifiers import PeerId
+from domain.identity import DeviceKey
+from domain.ports.network import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    """How a server did when it was last asked.
+
+    Args:
+        server: What it is called, without secrets.
+        round_trip_s: How long the answer took; None without one.
+        mapped: What it said our address is, or the port that it relays for us.
+        error: What went wrong; None if nothing did.
+    """
+
+    server: str
+    round_trip_s: float | None
+    mapped: Address | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraversalReport:
+    """What is known about the network that the node is in."""
+
+    nat: NatBehavior
+    local: tuple[Address, ...]
+    stun: tuple[ServerReport, ...]
+    turn: tuple[ServerReport, ...]
+    hairpins: bool | None
+
+
+class Traversal(Protocol):
+    """Knows where the node may be reached, and opens ways to peers that say where they may be."""
+
+    @property
+    @abstractmethod
+    def nat(self) -> NatBehavior:
+        """How the NAT before us behaves, as far as is known."""
+
+    @property
+    @abstractmethod
+    def has_relay(self) -> bool:
+        """Whether we could have a port at a relay: one is configured."""
+
+    @abstractmethod
+    async def candidates(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
+        """Where the node may be reached, the best first.
+
+        Args:
+            with_relay: Get a port at a relay as well, if one is configured and answers.
+            is_fresh: Ask the servers again: something has changed.
+        """
+
+    @abstractmethod
+    def punch(
+        self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
+    ) -> None:
+        """Probe where a peer may be, for a minute at most; at once, without waiting.
+
+        A connection to the peer that is there gets the ways that are found; else `dial_punched` uses them, or the
+        peer dials us.
+        """
+
+    @abstractmethod
+    async def dial_punched(self, peer: PeerId) -> Connection:
+        """Connect to a peer on a way that `punch` has opened.
+
+        Raises:
+            DialError: None of its candidates answers.
+            HandshakeError: Somebody else answered.
+        """
+
+    @abstractmethod
+    async def dial_by_relay(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+        """Connect to a peer at one of its addresses from our port at a relay: where no UDP leaves the network.
+
+        Raises:
+            DialError: There is no relay, or nobody answers.
+        """
+
+    @abstractmethod
+    async def dial_as(
+        self, key: DeviceKey, peer: PeerId, addresses: Sequence[str], *, by_relay: bool
+    ) -> Connection:
+        """Connect to a peer under another key than ours, which it is not to learn.
+
+        Raises:
+            DialError: Nobody answers.
+            HandshakeError: Somebody else answered.
+        """
+
+    @abstractmethod
+    async def trouble(self) -> PeerId:
+        """Wait until no way to some connected peer answers any more: it and we should tell each other new ones."""
+
+    @abstractmethod
+    def is_dark(self, peer: PeerId) -> bool:
+        """Whether there is a connection to that peer, and none of its ways answers."""
+
+    @abstractmethod
+    def is_relayed(self, peer: PeerId) -> bool | None:
+        """Whether a relay forwards what goes to a peer; None if no connection is there."""
+
+    @abstractmethod
+    async def examine(self) -> TraversalReport:
+        """Find out what this network lets through, asking all servers."""

@@ -1,0 +1,411 @@
+"""Signalling: lets peers that cannot reach each other exchange offers, through whoever both are connected to.
+
+A node says under which tags it can be found, to its peers and to the rendezvous servers that it is told of; it hands
+on offers for others. What passes through a stranger is sealed, the tags mean nothing to it, and it knows us under a
+key that we use for it alone, for a day. The invariant: nobody makes us send more than the bounds here allow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from blake3 import blake3
+
+from domain.connectivity.candidate import CandidateKind
+from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
+from domain.connectivity.offer import (
+    LIFETIME_S,
+    OFFER_ID_BYTES,
+    SECRET_BYTES,
+    TAG_BYTES,
+    Offer,
+    OfferError,
+    OfferLog,
+    open_offer,
+    seal_offer,
+)
+from domain.connectivity.server import RendezvousServer
+from domain.connectivity.signal import (
+    HOUR_S,
+    Deliver,
+    Forward,
+    Nobody,
+    Register,
+    Signal,
+    decode_signal,
+    encode_signal,
+    rendezvous_tag,
+    signal_channel,
+)
+from domain.errors import ConnectionLostError, DialError, NetworkError, PeerError
+from domain.events import SecurityEvent
+from domain.identifiers import DocumentId, PeerId
+from domain.identity import DeviceKey
+from domain.limits import (
+    FORWARDS_BURST,
+    FORWARDS_PER_S,
+    OFFERS_ANSWERED_MAX,
+    RENDEZVOUS_TAGS_MAX,
+    SIGNAL_ROUTES_MAX,
+)
+from domain.ports.network import Channel, Connection
+from domain.ports.traversal import Traversal
+from node.environment import Environment
+from node.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+ANSWER_S_MAX: Final = 2.0
+RENEW_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Waits between the offers with which a connection whose ways are all silent is mended."""
+RECONNECT_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+DAY_S: Final = 86_400
+HOURS_AROUND: Final = (-1, 0, 1)
+"""Clocks differ, and a tag is looked up around the change of the hour."""
+
+
+def discovery_key(document: DocumentId) -> bytes:
+    """The key of a document from which tags follow: the one place that decides what it is.
+
+    It is made of the id, which members and invited devices know and nobody else; so whoever was removed can still
+    compute the tags, and see that a member is there.
+    """
+    return blake3(document, derive_key_context="culm discovery v1").digest()
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Lets so many things pass in a while."""
+
+    level: float = FORWARDS_BURST
+    at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        self.level = min(FORWARDS_BURST, self.level + (now - self.at) * FORWARDS_PER_S)
+        self.at = now
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class SignalLink:
+    """The signals of one connection.
+
+    Args:
+        connection: The connection.
+        channel: Its channel for signals.
+        is_known: Whether the peer shares a document with us, so that we hand on offers for it.
+    """
+
+    connection: Connection
+    channel: Channel
+    is_known: Callable[[], bool]
+    tags: tuple[bytes, ...] = ()
+    bucket: _Bucket = field(default_factory=_Bucket)
+
+    def say(self, signal: Signal) -> None:
+        """Send a signal, or drop it if the peer does not read."""
+        with suppress(ConnectionLostError):
+            self.channel.offer(encode_signal(signal))
+
+
+class Signalling:
+    """The signalling of one node.
+
+    Args:
+        environment: Everything outside.
+        runtime: Starts tasks.
+        traversal: Opens ways.
+        documents: Gives the documents of this node, and who the members are.
+        publish: Takes security events.
+        serves_anybody: Whether this node hands on offers for strangers too.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        runtime: Runtime,
+        traversal: Traversal,
+        *,
+        documents: Callable[[], Sequence[tuple[DocumentId, frozenset[PeerId]]]],
+        publish: Callable[[SecurityEvent], None],
+        serves_anybody: bool,
+    ) -> None:
+        self._environment = environment
+        self._runtime = runtime
+        self._traversal = traversal
+        self._documents = documents
+        self._publish = publish
+        self._serves_anybody = serves_anybody
+        self._links: dict[SignalLink, None] = {}
+        self._by_tag: dict[bytes, dict[SignalLink, None]] = {}
+        self._waiting: dict[bytes, tuple[PeerId, asyncio.Future[Offer]]] = {}
+        self._log = OfferLog()
+        self._answering = 0
+        self._renewing: set[PeerId] = set()
+        self._reply_tag = environment.entropy.draw(TAG_BYTES)
+        self._registered: tuple[bytes, ...] = ()
+
+    def start(self, servers: Sequence[RendezvousServer]) -> None:
+        """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""
+        for server in servers:
+            self._runtime.spawn(self._keep_connected(server), "rendezvous")
+        self._runtime.spawn(self._keep_registered(), "tags")
+        self._runtime.spawn(self._mend(), "mend")
+
+    # --- Connections ---
+
+    def attach(self, connection: Connection, is_known: Callable[[], bool]) -> SignalLink:
+        """Use a connection for signals, for as long as it lives."""
+        channel = connection.channel(signal_channel(connection.binding))
+        link = SignalLink(connection, channel, is_known)
+        self._links[link] = None
+        link.say(Register(self._own_tags()))
+        self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
+        return link
+
+    def serves(self, connection: Connection) -> bool:
+        """Whether a connection is used by somebody who can be found through us."""
+        return any(each.tags for each in self._links if each.connection is connection)
+
+    async def _read(self, link: SignalLink) -> None:
+        try:
+            while True:
+                self._take(link, decode_signal(await link.channel.receive()))
+        except ConnectionLostError:
+            return
+        except PeerError as error:
+            self._publish(SecurityEvent(peer=link.connection.peer, what=str(error)))
+            link.connection.close(error.code, str(error))
+        finally:
+            self._links.pop(link, None)
+            self._set_tags(link, ())
+
+    def _take(self, link: SignalLink, signal: Signal) -> None:
+        match signal:
+            case Register(tags):
+                if self._serves_anybody or link.is_known():
+                    self._set_tags(link, tags)
+            case Forward(tag, sealed):
+                if link.bucket.take(self._environment.clock.now()):
+                    self._forward(link, tag, sealed)
+            case Deliver(sealed):
+                self._take_offer(link, sealed)
+            case Nobody():
+                pass  # others may have it; who waits has a deadline
+
+    def _set_tags(self, link: SignalLink, tags: Sequence[bytes]) -> None:
+        for tag in link.tags:
+            there = self._by_tag.get(tag, {})
+            there.pop(link, None)
+            if not there:
+                self._by_tag.pop(tag, None)
+        link.tags = tuple(dict.fromkeys(tags))
+        for tag in link.tags:
+            self._by_tag.setdefault(tag, {})[link] = None
+
+    def _forward(self, link: SignalLink, tag: bytes, sealed: bytes) -> None:
+        if not (self._serves_anybody or link.is_known()):
+            return
+        receivers = [each for each in self._by_tag.get(tag, {}) if each is not link]
+        for receiver in receivers[:SIGNAL_ROUTES_MAX]:
+            receiver.say(Deliver(sealed))
+        if not receivers:
+            link.say(Nobody(tag))
+
+    # --- Rendezvous servers ---
+
+    async def _keep_connected(self, server: RendezvousServer) -> None:
+        failures = 0
+        while True:
+            try:
+                connection = await self._dial(server, by_relay=failures % 2 == 1)
+            except NetworkError as error:
+                logger.info("rendezvous.unreachable", extra={"error": str(error)})
+                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
+                failures += 1
+                continue
+            failures = 0
+            logger.info("rendezvous.connected")
+            self.attach(connection, lambda: False)
+            await connection.wait_closed()
+
+    async def _dial(self, server: RendezvousServer, *, by_relay: bool) -> Connection:
+        day = self._environment.clock.timestamp_us() // 1_000_000 // DAY_S
+        seed = blake3(
+            self._environment.storage_key + server.peer + day.to_bytes(8, "big"),
+            derive_key_context="culm throw-away key v1",
+        ).digest()
+        return await self._traversal.dial_as(
+            DeviceKey(seed), server.peer, [str(server.address)], by_relay=by_relay
+        )
+
+    # --- Tags ---
+
+    @property
+    def _hour(self) -> int:
+        return self._environment.clock.timestamp_us() // 1_000_000 // HOUR_S
+
+    def _own_tags(self) -> tuple[bytes, ...]:
+        own = self._environment.key.peer
+        tags = [
+            rendezvous_tag(discovery_key(document), own, hour=self._hour + offset)
+            for document, _ in self._documents()
+            for offset in HOURS_AROUND
+        ]
+        return (self._reply_tag, *tags[: RENDEZVOUS_TAGS_MAX - 1])
+
+    def register(self) -> None:
+        """Say under which tags we are found, if that has changed."""
+        tags = self._own_tags()
+        if tags != self._registered:
+            self._registered = tags
+            for link in self._links:
+                link.say(Register(tags))
+
+    async def _keep_registered(self) -> None:
+        while True:
+            self.register()
+            await asyncio.sleep(HOUR_S / 4)
+
+    # --- Reaching somebody ---
+
+    def can_signal(self) -> bool:
+        """Whether there is anybody who could hand on an offer."""
+        return bool(self._links)
+
+    async def reach(self, peer: PeerId, document: DocumentId | None = None) -> Connection:
+        """Connect to a peer that cannot be dialled: exchange offers, then meet.
+
+        Args:
+            peer: Whom.
+            document: A document that it is a member of; None for any that we share.
+
+        Raises:
+            DialError: Nobody could hand on the offer, or no way was found.
+        """
+        for is_again in (False, True):
+            try:
+                await self._exchange(peer, document, is_again=is_again)
+                return await self._traversal.dial_punched(peer)
+            except DialError:
+                if is_again:
+                    raise
+        raise AssertionError
+
+    async def _exchange(self, peer: PeerId, document: DocumentId | None, *, is_again: bool) -> None:
+        """Exchange offers with a peer, and let the traversal probe where it may be."""
+        nat = self._traversal.nat
+        with_relay = keeps_relay(nat) or is_again
+        candidates = await self._traversal.candidates(with_relay=with_relay, is_fresh=is_again)
+        offer = Offer(
+            offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
+            sender=self._environment.key.peer,
+            recipient=peer,
+            secret=self._environment.entropy.draw(SECRET_BYTES),
+            expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
+            nat=self._traversal.nat,
+            candidates=candidates,
+            reply_tag=self._reply_tag,
+        )
+        key = offer.probe_key(offer.sender)
+        # The peer may probe before its answer is here.
+        self._traversal.punch(peer, key, (), UNKNOWN)
+        answered: asyncio.Future[Offer] = asyncio.get_running_loop().create_future()
+        self._waiting[offer.offer_id] = (peer, answered)
+        try:
+            self._send_offer(offer, document)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                answer = await answered
+        except TimeoutError:
+            raise DialError("the peer did not answer through any rendezvous") from None
+        finally:
+            del self._waiting[offer.offer_id]
+        self._traversal.punch(peer, key, answer.candidates, answer.nat)
+
+    def _send_offer(self, offer: Offer, document: DocumentId | None) -> None:
+        sealed = seal_offer(offer, self._environment.key, self._environment.entropy.draw)
+        shared = [document] if document is not None else []
+        shared += [each for each, members in self._documents() if offer.recipient in members]
+        if not shared:
+            raise DialError("we share no document with that peer")
+        tag = rendezvous_tag(discovery_key(shared[0]), offer.recipient, hour=self._hour)
+        routes = 0
+        for link in list(self._links):
+            if link.connection.peer == offer.recipient:
+                link.say(Deliver(sealed))  # on the connection itself, which may still work one way
+            elif routes < SIGNAL_ROUTES_MAX:
+                routes += 1
+                link.say(Forward(tag, sealed))
+
+    def _take_offer(self, link: SignalLink, sealed: bytes) -> None:
+        now_us = self._environment.clock.timestamp_us()
+        try:
+            offer = open_offer(sealed, self._environment.key, now_us=now_us)
+        except OfferError as error:
+            logger.info("offer.refused", extra={"code": error.code})
+            return
+        if not self._log.admit(offer, now_us=now_us):
+            return
+        if offer.answers is not None:
+            peer, waiting = self._waiting.get(offer.answers, (None, None))
+            if waiting is not None and peer == offer.sender and not waiting.done():
+                waiting.set_result(offer)
+            return
+        if self._answering < OFFERS_ANSWERED_MAX:
+            self._answering += 1
+            self._runtime.spawn(self._answer(link, offer), f"answer {offer.sender.short}")
+
+    async def _answer(self, link: SignalLink, offer: Offer) -> None:
+        traversal, own = self._traversal, self._environment.key.peer
+        try:
+            key = offer.probe_key(own)
+            traversal.punch(offer.sender, key, offer.candidates, offer.nat)
+            has_relay = any(each.kind is CandidateKind.RELAYED for each in offer.candidates)
+            candidates = await traversal.candidates(
+                with_relay=wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
+                is_fresh=traversal.is_dark(offer.sender),
+            )
+            answer = Offer(
+                offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
+                sender=own,
+                recipient=offer.sender,
+                secret=self._environment.entropy.draw(SECRET_BYTES),
+                expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
+                nat=traversal.nat,
+                candidates=candidates,
+                answers=offer.offer_id,
+            )
+            sealed = seal_offer(answer, self._environment.key, self._environment.entropy.draw)
+            if offer.reply_tag is not None and link.connection.peer != offer.sender:
+                link.say(Forward(offer.reply_tag, sealed))
+            else:
+                link.say(Deliver(sealed))
+        finally:
+            self._answering -= 1
+
+    # --- Mending ---
+
+    async def _mend(self) -> None:
+        """Exchange offers again with peers whose ways have all fallen silent."""
+        while True:
+            peer = await self._traversal.trouble()
+            if peer not in self._renewing:
+                self._renewing.add(peer)
+                self._runtime.spawn(self._renew(peer), f"renew {peer.short}")
+
+    async def _renew(self, peer: PeerId) -> None:
+        try:
+            for wait_s in RENEW_S:
+                await asyncio.sleep(wait_s)
+                if not self._traversal.is_dark(peer):
+                    return
+                with suppress(DialError):
+                    await self._exchange(peer, None, is_again=True)
+        finally:
+            self._renewing.discard(peer)

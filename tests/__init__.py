@@ -1,0 +1,1 @@
+"""The tests of culm; a package, since aiostun installs another one of that name."""
