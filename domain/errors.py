@@ -6,7 +6,6 @@
     │   ├── NodeClosedError        the node or the document is closed
     │   ├── NotPermittedError      our role does not allow it
     │   ├── UnknownDocumentError   no such document here
-    │   ├── UnsupportedRoleError   the role exists, this version cannot grant it
     │   └── WrongThreadError       called from a thread that does not own the node
     ├── IdentifierError            bytes or text that are not an identifier
     ├── OperationError             an operation that no replica accepts
@@ -57,10 +56,6 @@ class NotPermittedError(UsageError):
 
 class UnknownDocumentError(UsageError):
     """This node has no such document."""
-
-
-class UnsupportedRoleError(UsageError):
-    """The role exists, but this version of culm cannot grant it."""
 
 
 class WrongThreadError(UsageError):

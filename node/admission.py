@@ -1,9 +1,10 @@
 """Letting in those who hold an invite."""
 
+from domain.errors import NotPermittedError
 from domain.identifiers import OperationId, PeerId
 from domain.identity import Label, verify
 from domain.ledger.membership import Invitation
-from domain.operations.control import Add, Role, join_statement
+from domain.operations.control import Add, join_statement
 from domain.operations.kind import Kind
 from domain.ports.environment import Clock
 from domain.sync.message import Join
@@ -27,14 +28,15 @@ class InviteAdmission:
         if membership.role(peer) is not None:
             return None
         found = membership.invitation_by_key(join.invite_key)
-        if found is None or owner.document.role != Role.MANAGE:
+        if found is None:
             return "refused"
         invite, invitation = found
         statement = join_statement(owner.document.document, peer, join.prekey_hash)
         if not verify(join.invite_key, Label.JOIN, statement, join.proof):
             return "forged"
         in_progress = self._being_admitted.setdefault(invite, set())
-        refusal = self._why_not(invitation, membership.uses(invite) + len(in_progress))
+        uses = membership.uses(invite) + len(in_progress)
+        refusal = "revoked" if membership.is_revoked(invite) else self._why_not(invitation, uses)
         if refusal is not None:
             return refusal
         in_progress.add(peer)
@@ -47,6 +49,8 @@ class InviteAdmission:
                 proof=join.proof,
             )
             await owner.write_control(Kind.ADD, add)
+        except NotPermittedError:
+            return "refused"
         finally:
             in_progress.discard(peer)
         return None

@@ -11,6 +11,7 @@ from pycrdt import Array, Doc, Map, Text, XmlFragment
 from domain.crdt.engine import apply
 from domain.errors import (
     EngineError,
+    InviteError,
     NodeClosedError,
     NotPermittedError,
     UpdateError,
@@ -18,12 +19,25 @@ from domain.errors import (
     WrongThreadError,
 )
 from domain.events import DocumentEvent, Event
-from domain.identifiers import DocumentId, LogKey
-from domain.operations.control import Role
+from domain.identifiers import DocumentId, LogKey, PeerId
+from domain.invite import Invite
+from domain.operations.control import ControlBody, Leave, Remove, Role, SetRole, role_named
+from domain.operations.kind import Kind
 from node.events import Filter, Listener
 from node.owner import DocumentOwner
 
 PEERS_LEVEL: Final = re.compile(r"peers:([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InviteWish:
+    """What an invite is to allow; see `Document.invite`."""
+
+    role: str
+    uses: int
+    expires_s: float
+    is_own_device: bool
+    addresses: Sequence[str]
 
 
 class DocumentHost(Protocol):
@@ -35,15 +49,7 @@ class DocumentHost(Protocol):
     def listen(self, wants: Filter) -> Listener:
         """Listen to some of what happens."""
 
-    async def invite(
-        self,
-        owner: DocumentOwner,
-        *,
-        role: str,
-        uses: int,
-        expires_s: float,
-        addresses: Sequence[str],
-    ) -> str:
+    async def invite(self, owner: DocumentOwner, wish: InviteWish) -> str:
         """Make an invite."""
 
 
@@ -230,22 +236,95 @@ class Document:
         role: str = "write",
         uses: int = 1,
         expires_s: float = 86_400,
+        is_own_device: bool = False,
         addresses: tuple[str, ...] = (),
     ) -> str:
         """Make an invite: a string that lets its holders join; pass it on over a channel that you trust.
 
         Args:
-            role: What joiners may do; this version knows `write`.
+            role: What joiners may do: `pull`, `read`, `write` or `manage`.
             uses: How many devices may join with it, 1 to 10,000.
             expires_s: For how many seconds from now, up to ten years.
+            is_own_device: Whether it is for devices of the same person as this one: then any member may invite, up to
+                its own role, and the devices may remove each other.
             addresses: Where joiners can dial us, `host:port`; by default where we listen.
 
         Raises:
-            UnsupportedRoleError: The role is not `write`.
-            NotPermittedError: This device does not manage the document.
-            UsageError: A number is out of range.
+            NotPermittedError: Our role does not allow it.
+            UsageError: There is no such role, or a number is out of range.
         """
         self._check()
-        return await self._host.invite(
-            self._owner, role=role, uses=uses, expires_s=expires_s, addresses=addresses
+        wish = InviteWish(
+            role=role,
+            uses=uses,
+            expires_s=expires_s,
+            is_own_device=is_own_device,
+            addresses=addresses,
         )
+        return await self._host.invite(self._owner, wish)
+
+    # -- Members --
+
+    def members(self) -> dict[PeerId, Role]:
+        """Give the devices that are members, with their roles, by everything that is here."""
+        return self._check().document.ledger.membership.members()
+
+    def person(self, peer_id: PeerId | str) -> PeerId | None:
+        """Give the first device of the person whose device that is, which names the person; None for no member."""
+        return self._check().document.ledger.membership.person(_peer(peer_id))
+
+    async def set_role(self, peer_id: PeerId | str, role: Role | str) -> None:
+        """Give a member another role; durable here on return, the others hear of it as soon as they are connected.
+
+        Of concurrent changes the lowest role counts, and a removal before any role. What the member has written that we
+        have not got yet, and that the new role does not allow, counts no longer. Cancelled, it may have happened.
+
+        Raises:
+            NotPermittedError: Our role does not allow it, there is no such member, or nobody else would manage the
+                document.
+            UsageError: There is no such role.
+        """
+        wanted = role if isinstance(role, Role) else role_named(role)
+        await self._change(Kind.SET_ROLE, SetRole(member=_peer(peer_id), role=wanted))
+
+    async def remove(self, peer_id: PeerId | str) -> None:
+        """Remove a device; durable here on return. It keeps what it has, and gets nothing more.
+
+        Whatever it wrote that we have not got counts no longer, on any device; where honest text was written within
+        such text, that stays. Cancelled, it may have happened.
+
+        Raises:
+            NotPermittedError: We neither manage the document nor are of the same person and as high a role; there is no
+                such member; or nobody else would manage the document.
+        """
+        await self._change(Kind.REMOVE, Remove(member=_peer(peer_id)))
+
+    async def leave(self) -> None:
+        """Give up our own membership; durable here on return. What is here stays readable; `Node.forget` deletes it.
+
+        Raises:
+            NotPermittedError: Nobody else would manage the document, or we are no member.
+        """
+        await self._change(Kind.LEAVE, Leave())
+
+    async def revoke(self, invite: str) -> PeerId:
+        """Take the power of an invite, given as its string; gives the public half of its key.
+
+        Whom another manager lets in by it at the same time is out again once both is known.
+
+        Raises:
+            InviteError: It is no invite to this document.
+            NotPermittedError: We neither manage the document nor made the invite.
+        """
+        decoded = Invite.decode(invite)
+        if decoded.document != self.id:
+            raise InviteError("other-document", "this invite is for another document")
+        await self._change(Kind.REMOVE, Remove(member=decoded.key.peer))
+        return decoded.key.peer
+
+    async def _change(self, kind: Kind, body: ControlBody) -> None:
+        await self._check().write_control(kind, body)
+
+
+def _peer(peer_id: PeerId | str) -> PeerId:
+    return PeerId.from_hex(peer_id) if isinstance(peer_id, str) else peer_id

@@ -135,7 +135,8 @@ class Exchange:
         try:
             while True:
                 await self._flush()
-                await self.say_farewell()
+                if self.owner.document.role is None or not self._is_member():
+                    await self.say_farewell()
                 if self._may_serve() and await self._serve():
                     continue
                 await self._wait_for_more()
@@ -167,21 +168,20 @@ class Exchange:
         return self.owner.document.ledger.membership.role(self.peer) is not None
 
     def _heights(self) -> Mapping[LogKey, Height]:
-        """Give how far the logs go that the peer may have: all for a member, for a former one what it is to learn."""
-        return self.owner.document.heights if self._is_member() else self._farewell
+        """Give how far the logs go that the peer may have of us: all, unless one of us is a former member."""
+        is_between_members = self.owner.document.role is not None and self._is_member()
+        return self.owner.document.heights if is_between_members else self._farewell
 
     async def say_farewell(self) -> None:
-        """Look up what a former member is to learn: that it was removed, and what came before that."""
-        if not self._is_member():
-            self._farewell = await self.owner.archive.farewell(self.peer)
+        """Look up what passes between a member and a former one: the removal, and all that came before it."""
+        own = self.owner.document.key.peer
+        membership = self.owner.document.ledger.membership
+        former = own if membership.is_former(own) else self.peer
+        self._farewell = await self.owner.archive.farewell(former)
 
     def _may_serve(self) -> bool:
         """Operations go to present members alone; and to former ones those by which they learn that they are."""
-        return (
-            self._session.may_send
-            and self.owner.document.role is not None
-            and (self._is_member() or bool(self._farewell))
-        )
+        return self._session.may_send and (self._is_member() or bool(self._farewell))
 
     async def _serve(self) -> bool:
         """Send some of what the peer lacks, or say that this was all; False when there was nothing to do."""

@@ -1,7 +1,7 @@
 """Inviting others into documents, and joining theirs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -12,14 +12,14 @@ from domain.errors import (
     InviteError,
     NetworkError,
     StorageError,
-    UnsupportedRoleError,
     UsageError,
 )
 from domain.identity import SEED_BYTES, DeviceKey, Label
 from domain.invite import Invite
-from domain.operations.control import InviteTerms, Role, join_statement
+from domain.operations.control import InviteTerms, join_statement, role_named
 from domain.operations.kind import Kind
 from domain.sync.message import Join
+from node.document import InviteWish
 from node.documents import Documents
 from node.environment import Environment
 from node.exchange import Exchange
@@ -33,6 +33,7 @@ AGAIN_S: Final = 0.5  # between the end of a connection and the next try
 REFUSALS: Final = {
     "expired": "the invite has expired: ask for a new one",
     "used": "the invite has been used as often as it allows: ask for a new one",
+    "revoked": "the invite was revoked: ask for a new one",
     "forged": "the inviter does not accept the invite's key: ask for a new one",
 }
 UNKNOWN_REFUSAL: Final = (
@@ -40,44 +41,33 @@ UNKNOWN_REFUSAL: Final = (
 )
 
 
-async def invite(
-    owner: DocumentOwner,
-    environment: Environment,
-    *,
-    role: str,
-    uses: int,
-    expires_s: float,
-    addresses: Sequence[str],
-) -> str:
+async def invite(owner: DocumentOwner, environment: Environment, wish: InviteWish) -> str:
     """Make an invite; see `Document.invite`."""
-    granted = _read_role(role)
-    if not 1 <= uses <= limits.INVITE_USES_MAX or not 0 < expires_s <= limits.INVITE_EXPIRES_S_MAX:
+    if not 1 <= wish.uses <= limits.INVITE_USES_MAX or not (
+        0 < wish.expires_s <= limits.INVITE_EXPIRES_S_MAX
+    ):
         raise UsageError("an invite has 1 to 10,000 uses and expires within ten years")
     key = DeviceKey(environment.entropy.draw(SEED_BYTES))
-    expires_us = environment.clock.timestamp_us() + int(expires_s * 1e6)
-    await owner.write_control(
-        Kind.INVITE, InviteTerms(key=key.peer, role=granted, expires_us=expires_us, uses=uses)
+    expires_us = environment.clock.timestamp_us() + int(wish.expires_s * 1e6)
+    person = owner.document.ledger.membership.person(environment.key.peer)
+    terms = InviteTerms(
+        key=key.peer,
+        role=role_named(wish.role),
+        expires_us=expires_us,
+        uses=wish.uses,
+        person=person if wish.is_own_device else None,
     )
+    await owner.write_control(Kind.INVITE, terms)
     made = Invite(
         document=owner.document.document,
         name=owner.document.record.name,
         inviter=environment.key.peer,
-        addresses=tuple(addresses)[: limits.INVITE_ADDRESSES_MAX],
+        addresses=tuple(wish.addresses)[: limits.INVITE_ADDRESSES_MAX],
         expires_us=expires_us,
         key=key,
         secret=owner.document.record.secrets[-1],
     )
     return made.encode(environment.key)
-
-
-def _read_role(role: str) -> Role:
-    if role.upper() not in Role.__members__:
-        names = ", ".join(known.name.lower() for known in Role)
-        raise UsageError(f"there is no role {role!r}; the roles are {names}")
-    granted = Role[role.upper()]
-    if granted != Role.WRITE:
-        raise UnsupportedRoleError(f"this version of culm grants the role write alone, not {role}")
-    return granted
 
 
 async def join(

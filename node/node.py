@@ -1,8 +1,8 @@
 """The node: the embedder's door to its documents and its peers."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from threading import get_ident
 from typing import Self
@@ -15,7 +15,7 @@ from domain.ports.network import NetworkInterface
 from node import joining
 from node.admission import InviteAdmission
 from node.config import NodeConfig
-from node.document import Document
+from node.document import Document, InviteWish
 from node.documents import Documents
 from node.environment import Environment
 from node.events import EventStream, Filter, Listener
@@ -246,21 +246,11 @@ class Node:
 
     # -- Inviting and joining --
 
-    async def invite(
-        self,
-        owner: DocumentOwner,
-        *,
-        role: str,
-        uses: int,
-        expires_s: float,
-        addresses: Sequence[str],
-    ) -> str:
+    async def invite(self, owner: DocumentOwner, wish: InviteWish) -> str:
         """Make an invite; see `Document.invite`."""
         self._check()
-        reachable = addresses or self.addresses
-        return await joining.invite(
-            owner, self.environment, role=role, uses=uses, expires_s=expires_s, addresses=reachable
-        )
+        reachable = replace(wish, addresses=wish.addresses or self.addresses)
+        return await joining.invite(owner, self.environment, reachable)
 
     async def join(self, invite: str) -> Document:
         """Join the document of an invite; on return this device is a member, durably. `synced()` waits for the rest.

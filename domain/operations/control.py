@@ -7,7 +7,7 @@ from typing import Final
 
 from domain import codec, limits
 from domain.codec import CodecError
-from domain.errors import IdentifierError, OperationError
+from domain.errors import IdentifierError, OperationError, UsageError
 from domain.identifiers import DocumentId, LogId, OperationId, PeerId
 from domain.identity import SIGNATURE_BYTES
 from domain.operations.kind import Kind
@@ -27,6 +27,18 @@ class Role(IntEnum):
     """Edits."""
     MANAGE = 4
     """Invites, adds, removes and gives roles."""
+
+
+def role_named(name: str) -> Role:
+    """Give the role of that name, in any case.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name.upper() not in Role.__members__:
+        names = ", ".join(known.name.lower() for known in Role)
+        raise UsageError(f"there is no role {name!r}; the roles are {names}")
+    return Role[name.upper()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from node.cli.check import check_packages
 def main() -> None:
     """Run the command `culm` and leave the process with its exit code."""
     check_packages()
-    from node.cli.application import application  # noqa: PLC0415 - only once the packages are ours
+    from node.cli import answering, application  # noqa: PLC0415 - only once the packages are ours
 
-    application(prog_name="culm")
+    del application  # it brings the commands
+    answering.application(prog_name="culm")

@@ -2,25 +2,29 @@
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+import node.cli.membership  # noqa: F401 - its commands
 from domain.errors import UsageError
+from node.cli.answering import (
+    Answer,
+    DocumentName,
+    application,
+    carry_out,
+    dicts,
+    follow,
+    listed,
+    shower,
+)
 from node.cli.failure import ExitCode, failures_reported
 from node.cli.invocation import Invocation, command
 from node.cli.output import answer, plain, say, say_json, short, table
 from node.cli.progress import Progress
 from node.version import culm_version
-
-application = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 def _say_version(is_wanted: bool) -> None:
@@ -42,12 +46,8 @@ def start(
     del version
 
 
-Answer = Mapping[str, object]
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-DocumentName = Annotated[
-    str, typer.Argument(metavar="DOCUMENT", help="Its name, its id, or the first digits of that.")
-]
 Uses = Annotated[int, typer.Option("--uses", min=1, help="How many devices may join with it.")]
 Expires = Annotated[
     str, typer.Option("--expires", metavar="TIME", help="For how long it holds: 90s, 30m, 24h, 7d.")
@@ -56,40 +56,6 @@ Merge = Annotated[
     bool, typer.Option("--merge", help="Keep the lines of both where file and document differ.")
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace the file if there is one.")]
-
-
-def _carry_out(
-    invocation: Invocation,
-    name: str,
-    arguments: Mapping[str, object],
-    take: Callable[[Answer], None],
-    *,
-    reach: str = "local",
-    alone: str = "",
-) -> None:
-    """Carry out a command that has an end."""
-    from node.cli.execution import Reach, carry_out, run  # noqa: PLC0415 - loads the engines
-
-    if not run(carry_out(invocation, name, arguments, take, reach=Reach(reach), alone=alone)):
-        say("culm: stopped before it was done")
-        raise typer.Exit(ExitCode.FAILED)
-
-
-def _follow(
-    invocation: Invocation,
-    name: str,
-    arguments: Mapping[str, object],
-    take: Callable[[Answer], None],
-) -> None:
-    """Carry out a command that goes on until a signal ends it."""
-    from node.cli.execution import Reach, carry_out, run  # noqa: PLC0415 - loads the engines
-
-    run(carry_out(invocation, name, arguments, take, reach=Reach.FOREGROUND))
-
-
-def _shower(invocation: Invocation, show: Callable[[Answer], None]) -> Callable[[Answer], None]:
-    """Show the one answer of a command, as JSON if that is wanted."""
-    return say_json if invocation.wants_json else show
 
 
 @command(application, "run", "culm run --listen 0.0.0.0:4711", is_server=True)
@@ -102,14 +68,14 @@ def run_node(invocation: Invocation) -> None:
 
     def show(status: Answer) -> None:
         answer(f"peer {status['peer']}")
-        for address in _list(status["addresses"]):
+        for address in listed(status["addresses"]):
             answer(f"listening on {address}")
-        for document in _list(status["documents"]):
+        for document in listed(status["documents"]):
             assert isinstance(document, dict)
             answer(f"document {short(document['document'])} {plain(document['name'])}")
         say("running; Ctrl-C stops it")
 
-    run(serve(invocation, _shower(invocation, show)))
+    run(serve(invocation, shower(invocation, show)))
 
 
 @command(application, "create", "culm create 'meeting notes'")
@@ -118,14 +84,17 @@ def create(
     name: Annotated[str, typer.Argument(help="What to call it; joiners learn the name.")],
 ) -> None:
     """Found a document. Nobody else has it until you invite them."""
-    show = _shower(invocation, lambda given: answer(str(given["document"])))
-    _carry_out(invocation, "create", {"name": name}, show)
+    show = shower(invocation, lambda given: answer(str(given["document"])))
+    carry_out(invocation, "create", {"name": name}, show)
 
 
-@command(application, "invite", "culm invite 'meeting notes' --uses 3 --expires 7d")
+@command(application, "invite", "culm invite 'meeting notes' --role read --uses 3 --expires 7d")
 def invite(
     invocation: Invocation,
     document: DocumentName,
+    role: Annotated[
+        str, typer.Option("--role", metavar="pull|read|write|manage", help="What joiners may do.")
+    ] = "write",
     uses: Uses = 1,
     expires: Expires = "24h",
     address: Annotated[
@@ -139,13 +108,14 @@ def invite(
     """
     arguments = {
         "document": document,
+        "role": role,
         "uses": uses,
         "expires_s": _seconds(expires),
         "addresses": address or None,
     }
-    show = _shower(invocation, lambda given: answer(str(given["invite"])))
+    show = shower(invocation, lambda given: answer(str(given["invite"])))
     alone = "nobody can join with it until this node runs: culm run"
-    _carry_out(invocation, "invite", arguments, show, reach="network", alone=alone)
+    carry_out(invocation, "invite", arguments, show, reach="network", alone=alone)
 
 
 @command(application, "join", "culm join culm1... copy.md")
@@ -167,7 +137,7 @@ def join(
     with Progress("joining") as progress:
         if file is not None:
             arguments["path"] = str(file.absolute())
-            _follow(invocation, "join", arguments, _mirror_shower(invocation, progress))
+            follow(invocation, "join", arguments, _mirror_shower(invocation, progress))
             return
 
         def take(given: Answer) -> None:
@@ -175,12 +145,12 @@ def join(
                 progress.show(given)
                 return
             progress.end()
-            show = _shower(invocation, lambda done: answer(str(done["document"])))
+            show = shower(invocation, lambda done: answer(str(done["document"])))
             show(given)
             say(f"joined {plain(str(given['name']))!r}")
 
         alone = "`culm run` keeps it up to date"
-        _carry_out(invocation, "join", arguments, take, reach="network", alone=alone)
+        carry_out(invocation, "join", arguments, take, reach="network", alone=alone)
 
 
 @command(application, "share", "culm share notes.md")
@@ -206,7 +176,7 @@ def share(
         "expires_s": _seconds(expires),
     }
     with Progress("opening") as progress:
-        _follow(invocation, "share", arguments, _mirror_shower(invocation, progress))
+        follow(invocation, "share", arguments, _mirror_shower(invocation, progress))
 
 
 def _mirror_shower(invocation: Invocation, progress: Progress) -> Callable[[Answer], None]:
@@ -246,11 +216,11 @@ def documents(invocation: Invocation) -> None:
     def show(given: Answer) -> None:
         rows = [
             [str(each["document"]), str(each["role"] or "no member"), str(each["name"])]
-            for each in _dicts(given["documents"])
+            for each in dicts(given["documents"])
         ]
         answer(table(("ID", "ROLE", "NAME"), rows))
 
-    _carry_out(invocation, "documents", {}, _shower(invocation, show))
+    carry_out(invocation, "documents", {}, shower(invocation, show))
 
 
 @command(application, "cat", "culm cat 'meeting notes'")
@@ -267,7 +237,7 @@ def cat(
         sys.stdout.write(str(given["text"]))
         sys.stdout.flush()
 
-    _carry_out(invocation, "cat", {"document": document, "root": root}, _shower(invocation, show))
+    carry_out(invocation, "cat", {"document": document, "root": root}, shower(invocation, show))
 
 
 @command(application, "watch", "culm watch --json | jq .event")
@@ -287,7 +257,7 @@ def watch(
         words += [f"{key}={_brief(value)}" for key, value in given.items() if key not in hidden]
         answer(" ".join(words))
 
-    _follow(invocation, "watch", {"document": document}, _shower(invocation, show))
+    follow(invocation, "watch", {"document": document}, shower(invocation, show))
 
 
 @command(application, "peers", "culm peers --json")
@@ -299,18 +269,18 @@ def peers(invocation: Invocation) -> None:
             [
                 short(each["peer"]),
                 str(each["state"]),
-                str(each["address"] or ", ".join(map(str, _list(each["addresses"])))),
+                str(each["address"] or ", ".join(map(str, listed(each["addresses"])))),
                 _duration(each["connected_s"]),
                 _duration(each["next_attempt_s"]),
-                str(len(_list(each["documents"]))),
+                str(len(listed(each["documents"]))),
                 str(each["last_error"] or ""),
             ]
-            for each in _dicts(given["peers"])
+            for each in dicts(given["peers"])
         ]
         heads = ("PEER", "STATE", "ADDRESS", "FOR", "NEXT TRY", "DOCUMENTS", "LAST ERROR")
         answer(table(heads, rows))
 
-    _carry_out(invocation, "peers", {}, _shower(invocation, show))
+    carry_out(invocation, "peers", {}, shower(invocation, show))
 
 
 @command(application, "status", "culm status")
@@ -321,9 +291,9 @@ def status(invocation: Invocation) -> None:
         answer(f"culm {given['version']}")
         answer(f"peer {given['peer']}")
         answer(f"data {given['data']}")
-        answer(f"listening on {', '.join(map(str, _list(given['addresses'])))}")
+        answer(f"listening on {', '.join(map(str, listed(given['addresses'])))}")
         answer(f"connections {given['connections']}")
-        for each in _dicts(given["documents"]):
+        for each in dicts(given["documents"]):
             answer(f"document {short(each['document'])} {plain(str(each['name']))}")
             answer(f"  role {each['role'] or 'no member'}, {each['operations']} operations")
             pending = each["pending"]
@@ -331,7 +301,7 @@ def status(invocation: Invocation) -> None:
             for peer, count in pending.items():
                 answer(f"  member {short(peer)}: " + (f"lacks {count}" if count else "has all"))
 
-    _carry_out(invocation, "status", {}, _shower(invocation, show))
+    carry_out(invocation, "status", {}, shower(invocation, show))
 
 
 @command(application, "export", "culm export 'meeting notes' notes.txt --format text")
@@ -355,8 +325,8 @@ def export(
         "root": root,
         "replace": replace,
     }
-    show = _shower(invocation, lambda given: answer(f"{given['bytes']} bytes in {given['path']}"))
-    _carry_out(invocation, "export", arguments, show)
+    show = shower(invocation, lambda given: answer(f"{given['bytes']} bytes in {given['path']}"))
+    carry_out(invocation, "export", arguments, show)
 
 
 @command(application, "import", "culm import notes.txt --name 'meeting notes'")
@@ -380,8 +350,8 @@ def import_file(
             "--name is for a new document, --into for one that there is: give one of them"
         )
     arguments = {"path": str(file.absolute()), "name": name, "into": into, "format": format}
-    show = _shower(invocation, lambda given: answer(str(given["document"])))
-    _carry_out(invocation, "import", arguments, show)
+    show = shower(invocation, lambda given: answer(str(given["document"])))
+    carry_out(invocation, "import", arguments, show)
 
 
 @command(application, "backup", "culm backup ~/safe/culm.tar")
@@ -406,7 +376,7 @@ def backup(
         answer(f"{given['bytes']} bytes in {given['path']}")
         say("it contains the secrets of this device and of its documents: keep it safe")
 
-    _carry_out(invocation, "backup", arguments, _shower(invocation, show))
+    carry_out(invocation, "backup", arguments, shower(invocation, show))
 
 
 @command(application, "forget", "culm forget 'meeting notes'")
@@ -418,14 +388,14 @@ def forget(
     """Delete a document from this device. Others keep it; edits that no other device has are lost."""
     if not yes:
         found: list[Answer] = []
-        _carry_out(invocation, "documents", {}, found.append)
+        carry_out(invocation, "documents", {}, found.append)
         if not sys.stdin.isatty():
             raise UsageError("this deletes a document, and there is nobody to ask: add --yes")
         if not typer.confirm(f"Delete {document!r} from this device?", err=True):
             say("nothing was deleted")
             raise typer.Exit(ExitCode.FAILED)
-    show = _shower(invocation, lambda given: answer(str(given["document"])))
-    _carry_out(invocation, "forget", {"document": document}, show)
+    show = shower(invocation, lambda given: answer(str(given["document"])))
+    carry_out(invocation, "forget", {"document": document}, show)
 
 
 @command(application, "config", "culm config --json")
@@ -479,11 +449,3 @@ def _duration(seconds: object) -> str:
 def _brief(value: object) -> str:
     text = plain(str(value))
     return short(text) if re.fullmatch(r"[0-9a-f]{64}", text) else text
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _dicts(value: object) -> list[dict[str, object]]:
-    return [each for each in _list(value) if isinstance(each, dict)]

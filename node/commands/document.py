@@ -26,6 +26,7 @@ async def invite(context: CommandContext, arguments: Arguments) -> AsyncGenerato
         role=arguments.optional_text("role") or "write",
         uses=uses,
         expires_s=expires_s,
+        is_own_device=arguments.flag("own"),
         addresses=arguments.texts("addresses"),
     )
     yield describe_document(document) | {"invite": text, "uses": uses, "expires_s": expires_s}

@@ -12,6 +12,7 @@ from node.commands.arguments import Arguments
 from node.commands.context import Answer, Command, CommandContext
 from node.commands.document import cat, create, documents, forget, invite
 from node.commands.exchange import backup, export, import_file
+from node.commands.membership import leave, members, remove, revoke, set_role
 from node.commands.mirroring import join, share
 from node.commands.peer import peers, status
 from node.commands.watch import watch
@@ -20,12 +21,17 @@ from node.shares import Shares
 
 COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "create": (create, ("name",)),
-    "invite": (invite, ("document", "role", "uses", "expires_s", "addresses")),
+    "invite": (invite, ("document", "role", "uses", "expires_s", "own", "addresses")),
     "join": (join, ("invite", "path", "merge", "timeout_s")),
     "share": (share, ("path", "name", "merge", "uses", "expires_s")),
     "documents": (documents, ()),
     "cat": (cat, ("document", "root")),
     "watch": (watch, ("document",)),
+    "members": (members, ("document",)),
+    "role": (set_role, ("document", "member", "role")),
+    "remove": (remove, ("document", "member")),
+    "leave": (leave, ("document",)),
+    "revoke": (revoke, ("document", "invite")),
     "peers": (peers, ()),
     "status": (status, ()),
     "export": (export, ("document", "path", "format", "root", "replace")),

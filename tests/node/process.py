@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from typer.testing import CliRunner, Result
 
-from node.cli.application import application
+import node.cli.application  # noqa: F401 - it brings the commands
+from node.cli.answering import application
 
 WAIT_S: Final = 20.0
 TURN_S: Final = 0.01

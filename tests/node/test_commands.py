@@ -17,6 +17,7 @@ from domain.errors import (
     InviteError,
     MirrorError,
     NodeClosedError,
+    NotPermittedError,
     UnknownDocumentError,
     UpdateError,
     UsageError,
@@ -284,6 +285,50 @@ async def test_watch_tells_what_happens(here: NodeCommands, there: NodeCommands)
         await until(lambda: wanted <= {each["event"] for each in answers})
     for answer in answers:
         json.dumps(answer)
+
+
+# Members
+
+
+async def test_roles_are_given_and_members_removed(here: NodeCommands, there: NodeCommands) -> None:
+    await done(here, "create", name="notes")
+    invite = (await done(here, "invite", document="notes", role="read"))["invite"]
+    assert (await done(there, "join", invite=invite))["role"] == "read"
+    [first, second] = (await done(here, "members", document="notes"))["members"]
+    assert (first["role"], first["is_own"], second["role"]) == ("manage", True, "read")
+    assert second["person"] == second["peer"]
+    for member, role in ((second["peer"], "write"), (second["peer"][:6], "manage")):
+        await done(here, "role", document="notes", member=member, role=role)
+        [*_, changed] = (await done(here, "members", document="notes"))["members"]
+        assert {first["role"], changed["role"]} == {"manage", role}
+    for wrong in ("abc", "0000", "zzzz"):
+        with pytest.raises(UsageError, match="no member"):
+            await done(here, "remove", document="notes", member=wrong)
+    await done(here, "remove", document="notes", member=second["peer"])
+    assert len((await done(here, "members", document="notes"))["members"]) == 1
+    [owner] = there._context.node.owners()
+    await until(lambda: owner.document.role is None)
+    with pytest.raises(NotPermittedError):
+        await done(there, "leave", document="notes")
+
+
+async def test_any_member_lets_in_another_of_its_devices(
+    here: NodeCommands, there: NodeCommands, tmp_path: Path
+) -> None:
+    await done(here, "create", name="notes")
+    invite = (await done(here, "invite", document="notes"))["invite"]
+    await done(there, "join", invite=invite)
+    own = (await done(there, "invite", document="notes", own=True))["invite"]
+    async with opened(tmp_path / "phone") as phone:
+        await done(phone, "join", invite=own)
+        persons = [
+            each["person"] for each in (await done(phone, "members", document="notes"))["members"]
+        ]
+        assert len(persons) == 3
+        assert len(set(persons)) == 2
+        with pytest.raises(NotPermittedError):
+            await done(there, "invite", document="notes")
+        await done(there, "revoke", document="notes", invite=own)
 
 
 # Mirrors

@@ -1,0 +1,70 @@
+"""What all commands of the command line share: the application, and how an answer is waited for and shown."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+
+from node.cli.failure import ExitCode
+from node.cli.invocation import Invocation
+from node.cli.output import say, say_json
+
+application = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Answer = Mapping[str, object]
+DocumentName = Annotated[
+    str, typer.Argument(metavar="DOCUMENT", help="Its name, its id, or the first digits of that.")
+]
+
+
+def carry_out(
+    invocation: Invocation,
+    name: str,
+    arguments: Mapping[str, object],
+    take: Callable[[Answer], None],
+    *,
+    reach: str = "local",
+    alone: str = "",
+) -> None:
+    """Carry out a command that has an end."""
+    from node.cli import execution  # noqa: PLC0415 - loads the engines
+
+    done = execution.carry_out(
+        invocation, name, arguments, take, reach=execution.Reach(reach), alone=alone
+    )
+    if not execution.run(done):
+        say("culm: stopped before it was done")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def follow(
+    invocation: Invocation,
+    name: str,
+    arguments: Mapping[str, object],
+    take: Callable[[Answer], None],
+) -> None:
+    """Carry out a command that goes on until a signal ends it."""
+    from node.cli import execution  # noqa: PLC0415 - loads the engines
+
+    reach = execution.Reach.FOREGROUND
+    execution.run(execution.carry_out(invocation, name, arguments, take, reach=reach))
+
+
+def shower(invocation: Invocation, show: Callable[[Answer], None]) -> Callable[[Answer], None]:
+    """Show the one answer of a command, as JSON if that is wanted."""
+    return say_json if invocation.wants_json else show
+
+
+def listed(value: object) -> list[object]:
+    """Give a list of an answer; an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def dicts(value: object) -> list[dict[str, object]]:
+    """Give the objects of a list of an answer."""
+    return [each for each in listed(value) if isinstance(each, dict)]
