@@ -1,8 +1,8 @@
 """One peer and one document on one connection: what the session says is sent, what it hears is passed on.
 
-Two tasks: one reads the channel, one writes it. The writer keeps nothing to be sent: it asks the session what the peer
-lacks and takes that from memory, if it is recent, or from the store; so a slow peer costs no memory, and falls back to
-being brought up to date.
+Three tasks: one reads what is live, one what comes in bulk, one writes both. The writer keeps nothing to be sent: it
+asks the session what the peer lacks and takes that from memory, if it is recent, or from the store; so a slow peer
+costs no memory, and falls back to being brought up to date.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from domain.sync.session import (
     HeightsChanged,
     JoinAsked,
     JoiningRefused,
+    Lane,
     OperationArrived,
     OperationsAnnounced,
     Output,
@@ -44,6 +45,9 @@ PAGE_BYTES_MAX = limits.MIB
 BACKLOG_MESSAGES_MAX = (
     1_024  # answers that a peer may leave untaken; waiting for it could make both sides wait
 )
+OPERATION_BYTES = (
+    256  # about what an operation takes on the wire besides its body; a full page of them is bulk
+)
 FORWARD_S = 0.050  # others' operations wait so long for the peer to get them from their author
 FORWARD_JITTER_S = 0.025
 ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
@@ -55,18 +59,22 @@ class Exchange:
     Args:
         peer: The peer.
         owner: The owner of the document.
-        channel: The document's channel on the connection.
+        channels: The document's channels on the connection, by what goes on them.
         services: The rest of the node.
     """
 
     def __init__(
-        self, peer: PeerId, owner: DocumentOwner, channel: Channel, services: Services
+        self,
+        peer: PeerId,
+        owner: DocumentOwner,
+        channels: Mapping[Lane, Channel],
+        services: Services,
     ) -> None:
         self.peer = peer
         self.owner = owner
         self.announced = 0
         self.received = 0
-        self._channel = channel
+        self._channels = channels
         self._admission = services.admission
         self._clock = services.environment.clock
         self._entropy = services.environment.entropy
@@ -161,8 +169,9 @@ class Exchange:
             if self._is_member():
                 self._session.acknowledge(self._acks)
             self._acks, self._acks_due = {}, None
-        for message in self._session.take_messages():
-            await self._channel.send(message)
+        for lane in Lane:
+            for message in self._session.take_messages(lane):
+                await self._channels[lane].send(message)
 
     def _is_member(self) -> bool:
         return self.owner.document.ledger.membership.role(self.peer) is not None
@@ -207,10 +216,12 @@ class Exchange:
         return True
 
     async def _send(self, operations: Sequence[Operation]) -> None:
+        size_bytes = sum(len(operation.body) + OPERATION_BYTES for operation in operations)
+        lane = self._session.choose_lane(size_bytes)
         for operation in operations:
             height = self._heights().get(operation.log)
             if height is not None and operation.header.seq_num < height.count:
-                self._session.send(operation)
+                self._session.send(operation, lane)
                 await self._flush()
 
     async def _send_from_store(self) -> None:
@@ -237,17 +248,17 @@ class Exchange:
 
     # -- Reading --
 
-    async def read(self) -> None:
-        """Take what the peer sends, until cancelled or the connection ends.
+    async def read(self, lane: Lane) -> None:
+        """Take what the peer sends on a lane, until cancelled or the connection ends.
 
         Raises:
             PeerError: The peer broke the protocol.
         """
         try:
             while True:
-                data = await self._channel.receive()
+                data = await self._channels[lane].receive()
                 self._session.is_stranger = self._is_stranger()
-                for output in self._session.receive(data):
+                for output in self._session.receive(data, lane):
                     await self._take(output)
                 self._bell.ring()
                 if self._session.backlog > BACKLOG_MESSAGES_MAX:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Final
 
 from domain import limits
@@ -10,9 +11,10 @@ from domain.connectivity.close_codes import CloseCode
 from domain.errors import ConnectionLostError, NodeClosedError, PeerError, StorageError
 from domain.events import SecurityEvent, ServingFailed
 from domain.identifiers import DocumentId, PeerId
-from domain.ports.network import Connection
-from domain.sync.frontier import channel_name, digest
+from domain.ports.network import Connection, Priority
+from domain.sync.frontier import bulk_channel_name, channel_name, digest
 from domain.sync.message import Digests, decode_message, encode_message
+from domain.sync.session import Lane
 from node.bell import Bell
 from node.exchange import Exchange
 from node.owner import DocumentOwner
@@ -190,15 +192,19 @@ class Link:
         known = self.exchanges.get(owner.document.document)
         if known is not None:
             return known
-        exchange = Exchange(
-            self.peer, owner, self.connection.channel(self._name(owner)), self._services
-        )
-        self.exchanges[owner.document.document] = exchange
+        document, binding = owner.document.document, self.connection.binding
+        channels = {
+            Lane.LIVE: self.connection.channel(channel_name(document, binding), Priority.HIGH),
+            Lane.BULK: self.connection.channel(bulk_channel_name(document, binding), Priority.LOW),
+        }
+        exchange = Exchange(self.peer, owner, channels, self._services)
+        self.exchanges[document] = exchange
         owner.on_commit[exchange.take_commit] = None
         exchange.is_over = self._is_over
         if not self._is_over:
-            self._exchange_tasks[owner.document.document] = [
-                self._spawn(exchange.read, "read"),
+            self._exchange_tasks[document] = [
+                self._spawn(partial(exchange.read, Lane.LIVE), "read"),
+                self._spawn(partial(exchange.read, Lane.BULK), "read-bulk"),
                 self._spawn(exchange.write, "write"),
             ]
         return exchange
@@ -220,7 +226,8 @@ class Link:
         for task in self._exchange_tasks.pop(document, []):
             task.cancel()
         if not self._is_over:
-            self.connection.close_channel(channel_name(document, self.connection.binding))
+            for name in (channel_name, bulk_channel_name):
+                self.connection.close_channel(name(document, self.connection.binding))
 
 
 def _digest(owner: DocumentOwner) -> bytes:

@@ -27,6 +27,11 @@ def channel_name(document: DocumentId, binding: bytes) -> bytes:
     return blake3(document + binding, derive_key_context="culm channel v1").digest()
 
 
+def bulk_channel_name(document: DocumentId, binding: bytes) -> bytes:
+    """Name the channel on which many or large operations of a document go; as `channel_name`."""
+    return blake3(document + binding, derive_key_context="culm bulk v1").digest()
+
+
 def lacking(mine: Mapping[LogKey, Height], theirs: Mapping[LogKey, int]) -> dict[LogKey, int]:
     """Give the logs of which they have fewer operations than I, each with how many they have."""
     return {

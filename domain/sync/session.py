@@ -9,6 +9,10 @@ its `Ack`s. Nothing is kept to be sent: the log is the queue, and `next_needed` 
     QUIET ──open──> OPENING ──Have──> SYNCING ──both Done──> LIVE
       └────────────────Have─────────────^  ^──────Have/open────┘
 
+What is said goes on one of two lanes, each ordered in itself and not with the other: on the live one everything but
+large amounts of operations, which would hold up what comes after them. Operations may arrive in any order, since the
+ledger holds each back until what it builds on is there; `Done` follows the operations that it speaks of on their lane.
+
 A damaged operation is answered `Nack` and sent again from disk once; the second time the session pauses. Whatever the
 protocol does not allow raises `PeerError`, which ends the connection.
 """
@@ -34,6 +38,7 @@ from domain.sync.message import (
     Have,
     Join,
     JoinRefused,
+    LogReference,
     Message,
     Nack,
     PreSync,
@@ -57,6 +62,18 @@ class State(Enum):
     PAUSED = "paused"
     """The peer found an operation damaged twice; we send no more on this connection."""
 
+
+class Lane(Enum):
+    """Where something is said."""
+
+    LIVE = "live"
+    """The channel of the document: edits as they are made, and the conversation itself."""
+    BULK = "bulk"
+    """A channel of its own, for operations that are many or large."""
+
+
+ON_BULK: Final = frozenset({CompactOperation, BodyPart, Done})
+"""What may come on the bulk lane."""
 
 ANY: Final = frozenset(State)
 TALKING: Final = ANY - {State.QUIET}
@@ -168,8 +185,8 @@ class SyncSession:
         self.is_stranger = False
         """Whether the peer is no member, so that all it may do is to ask to become one."""
         self._heights = heights
-        self._outgoing = OutgoingWire()
-        self._incoming = IncomingWire(document)
+        self._outgoing = {lane: OutgoingWire() for lane in Lane}
+        self._incoming = {lane: IncomingWire(document) for lane in Lane}
         self._theirs: dict[LogKey, int] = {}
         self._sent: dict[LogKey, int] = {}
         self._pages: dict[LogKey, int] = {}
@@ -177,21 +194,22 @@ class SyncSession:
         self._is_known = False
         self._their_exchange = 0
         self._done_for = 0
-        self._is_their_done = False
+        self._done_by_them = 0
         self._nacked: set[tuple[LogKey, int]] = set()
-        self._messages: list[bytes] = []
+        self._lane: Lane | None = None
+        self._messages: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
 
     # -- What we say --
 
-    def take_messages(self) -> list[bytes]:
-        """Take out what is to be sent, in order; call after every other call."""
-        messages, self._messages = self._messages, []
+    def take_messages(self, lane: Lane = Lane.LIVE) -> list[bytes]:
+        """Take out what is to be sent on a lane, in order; call for both after every other call."""
+        messages, self._messages[lane] = self._messages[lane], []
         return messages
 
     @property
     def backlog(self) -> int:
         """How many messages wait to be taken out."""
-        return len(self._messages)
+        return sum(map(len, self._messages.values()))
 
     def open(self) -> int:
         """Say how far our logs go, and expect the peer's answer; give the number of this exchange."""
@@ -206,9 +224,9 @@ class SyncSession:
         self._is_known = True
         self._theirs = {log: height.count for log, height in self._heights().items()}
 
-    def say(self, message: Message) -> None:
+    def say(self, message: Message, lane: Lane = Lane.LIVE) -> None:
         """Say something that stands for itself (`Join`, `JoinRefused`)."""
-        self._messages.append(encode_message(message))
+        self._messages[lane].append(encode_message(message))
 
     def _say_have(self) -> None:
         self.exchange += 1
@@ -216,20 +234,19 @@ class SyncSession:
         ordered = sorted(heights.items(), key=lambda entry: entry[0])
         step = limits.HAVE_PAGE_LOGS_MAX
         for at in range(0, max(len(ordered), 1), step):
-            page = tuple(
-                (self._outgoing.refer(log), height) for log, height in ordered[at : at + step]
-            )
+            page = tuple((self._refer(log), height) for log, height in ordered[at : at + step])
             self.say(Have(is_last=at + step >= len(ordered), heights=page))
 
     def acknowledge(self, logs: Mapping[LogKey, int]) -> None:
         """Say that so many operations of these logs are on our disk."""
-        self.say(
-            Ack(counts=tuple((self._outgoing.refer(log), count) for log, count in logs.items()))
-        )
+        self.say(Ack(counts=tuple((self._refer(log), count) for log, count in logs.items())))
 
     def reject(self, log: LogKey, seq_num: int, reason: str) -> None:
         """Say that an operation came damaged or is not acceptable."""
-        self.say(Nack(log=self._outgoing.refer(log), seq_num=seq_num, reason=reason[:64]))
+        self.say(Nack(log=self._refer(log), seq_num=seq_num, reason=reason[:64]))
+
+    def _refer(self, log: LogKey) -> LogReference:
+        return self._outgoing[Lane.LIVE].refer(log)
 
     # -- What the peer lacks --
 
@@ -256,14 +273,23 @@ class SyncSession:
         """Say how many operations are coming."""
         self.say(PreSync(operations=operations))
 
-    def send(self, operation: Operation) -> None:
+    def choose_lane(self, size_bytes: int) -> Lane:
+        """Choose where that much of operations goes; until `finish` has said that it was all, more goes there too."""
+        lane = self._lane
+        if lane is None:
+            lane = Lane.BULK if size_bytes > limits.LIVE_BYTES_MAX else Lane.LIVE
+            if self.owes_done:
+                self._lane = lane
+        return lane
+
+    def send(self, operation: Operation, lane: Lane = Lane.LIVE) -> None:
         """Send an operation, unless it is not the next that the peer needs of its log."""
         log, seq_num = operation.log, operation.header.seq_num
         if seq_num < max(self._theirs.get(log, 0), self._sent.get(log, 0)):
             return
         self._sent[log] = seq_num + 1
-        for message in self._outgoing.compact(operation):
-            self.say(message)
+        for message in self._outgoing[lane].compact(operation):
+            self.say(message, lane)
 
     @property
     def owes_done(self) -> bool:
@@ -273,17 +299,19 @@ class SyncSession:
     def finish(self) -> None:
         """Say that the peer has been sent all that it lacked."""
         self._done_for = self._their_exchange
-        self.say(Done(exchange=self._their_exchange))
+        self.say(Done(exchange=self._their_exchange), self._lane or Lane.LIVE)
+        self._lane = None
         self._settle()
 
     def _settle(self) -> None:
-        if self.state is State.SYNCING and self._is_their_done and not self.owes_done:
+        is_their_done = self._done_by_them == self.exchange
+        if self.state is State.SYNCING and is_their_done and not self.owes_done:
             self.state = State.LIVE
 
     # -- What the peer says --
 
-    def receive(self, data: bytes) -> list[Output]:
-        """Take one message from the peer.
+    def receive(self, data: bytes, lane: Lane = Lane.LIVE) -> list[Output]:
+        """Take one message that came on a lane.
 
         Raises:
             PeerError: The protocol does not allow it, or not now.
@@ -297,14 +325,18 @@ class SyncSession:
                 CloseCode.PROTOCOL_ERROR,
                 f"{type(message).__name__} is not allowed while {self.state.value}",
             )
-        return list(self._take(message))
+        if lane is Lane.BULK and type(message) not in ON_BULK:
+            raise PeerError(
+                CloseCode.PROTOCOL_ERROR, f"{type(message).__name__} is not allowed in bulk"
+            )
+        return list(self._take(message, lane))
 
-    def _take(self, message: Message) -> Iterable[Output]:
+    def _take(self, message: Message, lane: Lane) -> Iterable[Output]:
         match message:
             case CompactOperation() | BodyPart():
-                yield from self._receive_operation(message)
+                yield from self._receive_operation(message, lane)
             case Ack():
-                counts = {self._incoming.resolve(log): count for log, count in message.counts}
+                counts = {self._resolve(log): count for log, count in message.counts}
                 self._theirs.update(counts)
                 yield HeightsChanged(counts, is_complete=False)
             case Have():
@@ -322,12 +354,16 @@ class SyncSession:
             case Digests():
                 raise AssertionError("not allowed in any state")
 
-    def _receive_operation(self, message: CompactOperation | BodyPart) -> list[Output]:
+    def _resolve(self, log: LogReference) -> LogKey:
+        return self._incoming[Lane.LIVE].resolve(log)
+
+    def _receive_operation(self, message: CompactOperation | BodyPart, lane: Lane) -> list[Output]:
+        wire = self._incoming[lane]
         try:
             if isinstance(message, BodyPart):
-                log, operation = self._incoming.take_part(message)
+                log, operation = wire.take_part(message)
             else:
-                log, operation = self._incoming.take(message)
+                log, operation = wire.take(message)
         except OperationError as error:
             raise PeerError(
                 CloseCode.PROTOCOL_ERROR, f"an operation that is not well formed: {error}"
@@ -341,7 +377,7 @@ class SyncSession:
         mine = self._heights()
         outputs: list[Output] = []
         for reference, height in message.heights:
-            log = self._incoming.resolve(reference)
+            log = self._resolve(reference)
             if log in self._pages or len(self._pages) >= limits.HAVE_LOGS_MAX:
                 raise PeerError(
                     CloseCode.PROTOCOL_ERROR,
@@ -355,13 +391,13 @@ class SyncSession:
             return outputs
         self._theirs, self._pages = self._pages, {}
         self._sent.clear()
+        self._lane = None
         self._is_known = True
         self._their_exchange += 1
         if self._answers_due:
             self._answers_due -= 1
         else:
             self._say_have()
-        self._is_their_done = False
         if self.state is not State.PAUSED:
             self.state = State.SYNCING
         return [*outputs, HeightsChanged(dict(self._theirs), is_complete=True)]
@@ -369,13 +405,13 @@ class SyncSession:
     def _receive_done(self, message: Done) -> list[Output]:
         if message.exchange > self.exchange:
             raise PeerError(CloseCode.PROTOCOL_ERROR, "an exchange is done that was never begun")
-        if message.exchange == self.exchange:
-            self._is_their_done = True
-            self._settle()
+        # In bulk it may come before the heights that it answers: both count once they are here.
+        self._done_by_them = max(self._done_by_them, message.exchange)
+        self._settle()
         return [ExchangeDone(message.exchange)]
 
     def _receive_nack(self, message: Nack) -> list[Output]:
-        log = self._incoming.resolve(message.log)
+        log = self._resolve(message.log)
         place = (log, message.seq_num)
         if place in self._nacked or len(self._nacked) >= limits.PARKED_OPERATIONS_MAX:
             self.state = State.PAUSED

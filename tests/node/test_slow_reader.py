@@ -18,7 +18,7 @@ import pytest
 from adapters.simulation.loop import run
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
-from domain.sync.frontier import channel_name
+from domain.sync.frontier import bulk_channel_name, channel_name
 from domain.sync.message import CompactOperation, Have, decode_message, encode_message
 from tests.node.slow import PIECE_BYTES, Pipe, fetch, offer
 from tests.simulation.village import open_village
@@ -114,20 +114,27 @@ def test_what_waits_for_a_reader_that_stops_for_a_minute_is_bounded(seed: int) -
                 pieces.append(bytes(PIECE_BYTES))
                 await village.alice.document.durable()
             connection = await village.attack()
-            channel = connection.channel(channel_name(village.document, connection.binding))
-            await channel.send(encode_message(Have(is_last=True, heights=())))
+            live, bulk = (
+                connection.channel(name(village.document, connection.binding))
+                for name in (channel_name, bulk_channel_name)
+            )
+            await live.send(encode_message(Have(is_last=True, heights=())))
             for _ in range(60):
                 await asyncio.sleep(1)
                 for link in village.alice.node.peers.links():
                     for exchange in link.exchanges.values():
-                        waiting = exchange._channel._queue_bytes  # type: ignore[attr-defined]
-                        waiting += sum(map(len, exchange._session._messages))
+                        waiting = sum(
+                            channel._queue_bytes  # type: ignore[attr-defined]
+                            for channel in exchange._channels.values()
+                        )
+                        for messages in exchange._session._messages.values():
+                            waiting += sum(map(len, messages))
                         assert waiting <= limits.UNSENT_BYTES_MAX + limits.MESSAGE_BYTES_MAX
             await village.check_unharmed()
             received = 0
             async with asyncio.timeout(60):
                 while received < offered:
-                    message = decode_message(await channel.receive())
+                    message = decode_message(await bulk.receive())
                     if isinstance(message, CompactOperation) and isinstance(message.body, bytes):
                         received += len(message.body)
             connection.close(CloseCode.NORMAL, "done")

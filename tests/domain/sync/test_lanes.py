@@ -1,0 +1,58 @@
+"""What goes on which lane of a session; that both bring everything over is among the laws of `test_session`."""
+
+import pytest
+
+from domain import limits
+from domain.errors import PeerError
+from domain.operations.kind import Kind
+from domain.sync.message import (
+    CompactOperation,
+    Have,
+    Message,
+    PreSync,
+    decode_message,
+    encode_message,
+)
+from domain.sync.session import Lane, SyncSession
+from tests.domain.ledger.devices import found, found_team
+from tests.domain.sync.sides import Side, pump
+
+
+def operations_on(side: Side, lane: Lane) -> list[Message]:
+    messages = [decode_message(data) for data in side.outboxes[lane]]
+    return [message for message in messages if isinstance(message, CompactOperation)]
+
+
+def test_much_goes_in_bulk_until_all_is_said_and_then_little_goes_live() -> None:
+    (founder, member), written = found_team(2)
+    one, other = Side(founder, list(written)), Side(member, list(written))
+    one.session.open()
+    pump(one, other)
+    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(4)]
+    one.held += operations
+    other.session.open()
+    other.say()
+    one.hear_next(other, Lane.LIVE)
+    session = one.session
+    for operation in operations[:2]:
+        session.send(operation, session.choose_lane(limits.LIVE_BYTES_MAX + 1))
+    session.send(operations[2], session.choose_lane(1))
+    session.finish()
+    one.finished[2] = one.ids()
+    session.send(operations[3], session.choose_lane(1))
+    one.say()
+    assert len(operations_on(one, Lane.BULK)) == 3
+    assert len(operations_on(one, Lane.LIVE)) == 1
+    while one.outboxes[Lane.LIVE]:  # it overtakes what it builds on, and waits for it
+        other.hear_next(one, Lane.LIVE)
+    assert other.heights() != one.heights()
+    pump(one, other)
+    assert other.heights() == one.heights()
+
+
+@pytest.mark.parametrize("message", [Have(is_last=True, heights=()), PreSync(operations=1)])
+def test_conversation_in_bulk_is_an_error(message: Message) -> None:
+    session = SyncSession(found()[0].document, dict)
+    session.receive(encode_message(Have(is_last=True, heights=())))
+    with pytest.raises(PeerError, match="not allowed in bulk"):
+        session.receive(encode_message(message), Lane.BULK)
