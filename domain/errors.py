@@ -17,8 +17,21 @@
     ├── PeerError                  a peer broke the protocol (`.code` ends its connection)
     ├── NetworkError               a peer cannot be reached, or no longer
     │   ├── DialError              nobody answered
-    │   ├── HandshakeError         somebody answered, but not as it should
-    │   └── ConnectionLostError    the connection ended (`.code`, `.reason`)
+    │   ├── NetworkDownError       our own network is down
+    │   ├── HandshakeError         somebody answered, but not as it should (`.code`)
+    │   │   ├── AuthenticationError      it is not who it should be
+    │   │   ├── HandshakeTimedOutError   it fell silent in the middle
+    │   │   ├── WrongNetworkError        it belongs to another network
+    │   │   └── VersionNotSupportedError there is no common version
+    │   ├── ConnectionLostError    the connection ended (`.code`, `.by_peer`)
+    │   │   ├── ConnectionTimedOutError  the peer was not heard any more
+    │   │   ├── ConnectionReplacedError  another connection to the peer stays
+    │   │   ├── PeerStoppedError         the peer stops, in good order
+    │   │   ├── PeerFailedError          one side failed for a reason of its own
+    │   │   ├── PeerBusyError            the peer has too much to do
+    │   │   ├── NotWantedError           one side has no use for it
+    │   │   └── ProtocolViolationError   one side broke the protocol
+    │   └── CorruptMessageError    what a peer sent is damaged; the connection stays
     ├── StorageError               the data directory
     │   ├── DataDirectoryInUseError  another process has it
     │   ├── StorageCorruptError      what was read is not what was written
@@ -140,6 +153,10 @@ class DialError(NetworkError):
     """Nobody answered at any of the addresses."""
 
 
+class NetworkDownError(NetworkError):
+    """Nobody at all can be reached: it is our own network that is down, and no peer is to blame."""
+
+
 class HandshakeError(NetworkError):
     """Somebody answered, but is not who or what was expected.
 
@@ -151,6 +168,22 @@ class HandshakeError(NetworkError):
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+class AuthenticationError(HandshakeError):
+    """Who answered has not proven to be who it should be."""
+
+
+class HandshakeTimedOutError(HandshakeError):
+    """Who answered fell silent before the hello was done."""
+
+
+class WrongNetworkError(HandshakeError):
+    """Who answered belongs to another network."""
+
+
+class VersionNotSupportedError(HandshakeError):
+    """Who answered speaks no version of the protocol that we speak."""
 
 
 class ConnectionLostError(NetworkError):
@@ -166,6 +199,38 @@ class ConnectionLostError(NetworkError):
         super().__init__(detail or f"connection closed with code {code}")
         self.code = code
         self.by_peer = by_peer
+
+
+class ConnectionTimedOutError(ConnectionLostError):
+    """The peer was not heard any more."""
+
+
+class ConnectionReplacedError(ConnectionLostError):
+    """Another connection between the two peers stays."""
+
+
+class PeerStoppedError(ConnectionLostError):
+    """The peer stops, in good order."""
+
+
+class PeerFailedError(ConnectionLostError):
+    """The side that closed failed for a reason of its own."""
+
+
+class PeerBusyError(ConnectionLostError):
+    """The peer has too much to do."""
+
+
+class NotWantedError(ConnectionLostError):
+    """The side that closed has no use for the connection."""
+
+
+class ProtocolViolationError(ConnectionLostError):
+    """The side that did not close broke the protocol."""
+
+
+class CorruptMessageError(NetworkError):
+    """What a peer sent is well framed, but damaged or forged; the connection stays."""
 
 
 class StorageError(CulmError):

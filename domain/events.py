@@ -1,7 +1,9 @@
 """What happens in a node, as values: the one typed event stream that an embedder listens to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from domain.connectivity.lifecycle import State
 from domain.identifiers import DocumentId, OperationId, PeerId
 from domain.operations.control import Role
 
@@ -115,12 +117,48 @@ class DocumentSynced(DocumentEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerConnected(Event):
-    """A peer is connected, at that address; `is_dialler` says whether we dialled."""
+class PeerStateChanged(Event):
+    """A peer is in another state of its life cycle, see `domain.connectivity.lifecycle`."""
+
+    peer: PeerId
+    old: State
+    new: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionActive(Event):
+    """A connection to a peer is up and serves.
+
+    Args:
+        peer: The peer.
+        address: Where it is.
+        is_dialler: Whether we dialled.
+        phases_s: How many seconds each phase before took, by the name of its state, in order.
+    """
 
     peer: PeerId
     address: str
     is_dialler: bool
+    phases_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkErrorMet(Event):
+    """Something went wrong with a peer; `action` is what is done about it, by the one table of strategies.
+
+    Args:
+        peer: The peer.
+        error: The class of the error.
+        reason: What happened.
+        action: What is done.
+        retry_s: In how many seconds it is dialled again, or None where nothing has to be.
+    """
+
+    peer: PeerId
+    error: str
+    reason: str
+    action: str
+    retry_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,8 +124,31 @@ CHANNELS_OPEN_MAX: Final = (
     64  # streams open each way: the engine's work for an edit on all at once is quadratic
 )
 STREAMS_UNREAD_MAX: Final = 128  # open ones, and as many that are closed and still on their way
-IDLE_S_MAX: Final = 30.0  # a peer that is not heard for so long is gone
-KEEPALIVE_S: Final = 15.0  # NAT boxes forget a mapping after 30 s (RFC 4787 asks for 120)
+IDLE_S_MAX: Final = 90.0  # QUIC's own time-out; `PEER_SILENCE_S_MAX` ends a connection long before
+PEER_SILENCE_S_MAX: Final = 15.0  # a peer that is not heard for so long is gone
+KEEPALIVE_S: Final = (
+    10.0  # who has heard nothing for so long asks; 5 s are left for QUIC to repeat the question
+)
+HEARTBEAT_S: Final = 30.0  # the dialler asks the other node, not only its QUIC, whether it lives
+HEARTBEAT_ANSWER_S_MAX: Final = 15.0  # a node that reads nothing for so long is as good as gone
+
+# --- Reaching peers (ours) ---
+BACK_OFF_S_MIN: Final = 0.5  # the first wait; a restart takes about as long
+BACK_OFF_S_MAX: Final = 30.0  # what a person waits for at worst after the network is back
+SLOW_RETRY_S: Final = 30.0  # where dialling again soon cannot help: the peer has said no
+RETRIES_MAX: Final = (
+    60  # tries in a row, about 18 minutes; waiting 15 more then at most doubles the outage
+)
+FAILED_RETRY_S: Final = 900.0  # never given up: a failed peer costs one dial in 15 minutes
+UNUSED_S_MAX: Final = 300.0  # a connection that carries no document is kept so long for the next
+BRIEF_S: Final = 1.0  # a connection that ended so soon counts as a failure to connect
+HEARTBEATS_QUEUED_MAX: Final = 16  # answers that wait for a peer which takes nothing
+PEERS_DIALLED_MAX: Final = 64  # dials going on at once; a handshake takes about 70 KB and 3 ms
+PEER_ADDRESSES_MAX: Final = 8  # remembered for each peer, the latest first
+LIFECYCLE_CHANGES_MAX: Final = 32  # one attempt has 12 at most; taken out within a turn of the loop
+ERRORS_KEPT_MAX: Final = 100  # the last ones, for who looks for a fault
+SECURITY_EVENTS_KEPT_MAX: Final = 100
+STATISTICS_PEERS_MAX: Final = 4_096  # peers counted one by one; what others did is in the totals
 
 # --- Transport (ours) ---
 CHANNELS_UNASKED_MAX: Final = (

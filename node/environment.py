@@ -30,6 +30,7 @@ class Environment:
         traversal: Gets through NAT boxes; None where there are none.
         rendezvous: Nodes that hand on offers for us.
         serves_anybody: Whether we hand on offers for strangers.
+        memory_bytes: Says what the process holds, where the system tells.
     """
 
     key: DeviceKey
@@ -44,3 +45,4 @@ class Environment:
     traversal: Traversal | None = None
     rendezvous: Sequence[RendezvousServer] = ()
     serves_anybody: bool = False
+    memory_bytes: Callable[[], int | None] = lambda: None

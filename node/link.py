@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Final
 
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.strategy import Action, strategy_of
 from domain.errors import ConnectionLostError, NodeClosedError, PeerError, StorageError
 from domain.events import SecurityEvent, ServingFailed
 from domain.identifiers import DocumentId, PeerId
 from domain.ports.network import Connection, Priority
 from domain.sync.frontier import bulk_channel_name, channel_name, digest
-from domain.sync.message import Digests, decode_message, encode_message
+from domain.sync.message import Digests, Heartbeat, decode_message, encode_message
 from domain.sync.session import Lane
 from node.bell import Bell
 from node.exchange import Exchange
@@ -23,7 +25,6 @@ from node.services import Services
 logger = logging.getLogger(__name__)
 
 UNKNOWN_DIGEST: Final = bytes(32)  # of who has nothing of the document yet
-COMPARE_S: Final = 60.0  # how often digests are compared even though all seems well; who then shares nothing is let go
 
 
 class Link:
@@ -41,6 +42,9 @@ class Link:
         self._control_tasks: list[asyncio.Task[None]] = []
         self._exchange_tasks: dict[DocumentId, list[asyncio.Task[None]]] = {}
         self._to_announce: dict[DocumentId, DocumentOwner] = {}
+        self._beats: deque[Heartbeat] = deque()
+        self._beat = 0
+        self._answered = 0
         self._bell = Bell()
         self._is_over = False
 
@@ -78,13 +82,23 @@ class Link:
             await work()
         except (ConnectionLostError, NodeClosedError):
             return
-        except StorageError as error:
-            logger.exception("link.storage_failed", extra={"peer": self.peer.short})
-            self.connection.close(CloseCode.INTERNAL_ERROR, "what is stored cannot be read")
+        except (PeerError, StorageError) as error:
+            self._end(error)
+
+    def _end(self, error: PeerError | StorageError) -> None:
+        """End the connection for an error, as the table says."""
+        strategy = strategy_of(error)
+        assert strategy.action is Action.CLOSE
+        code: int = CloseCode.INTERNAL_ERROR
+        reason = "what is stored cannot be read"
+        if isinstance(error, PeerError):
+            code, reason = error.code, str(error)
+        else:
+            logger.error("link.storage_failed", exc_info=error, extra={"peer": self.peer.short})
             self._services.publish(ServingFailed(peer=self.peer, reason=str(error)))
-        except PeerError as error:
+        if strategy.is_security:
             self._services.publish(SecurityEvent(peer=self.peer, what=str(error)))
-            self.connection.close(error.code, str(error)[: limits.CLOSE_REASON_BYTES_MAX])
+        self.connection.close(code, reason)
 
     def _shares_something(self) -> bool:
         """Whether the peer is a member of one of our documents."""
@@ -93,7 +107,9 @@ class Link:
             for owner in self._services.owners()
         )
 
-    def _is_of_use(self) -> bool:
+    @property
+    def is_of_use(self) -> bool:
+        """Whether it carries a document, or offers for others."""
         signalling = self._services.signalling
         serves = signalling is not None and signalling.serves(self.connection)
         return serves or bool(self.exchanges or self._to_announce)
@@ -114,23 +130,32 @@ class Link:
             self._to_announce[owner.document.document] = owner
             self._bell.ring()
 
+    def compare(self) -> None:
+        """Say how far we are with everything that we still share, though all seems well."""
+        self._detach_former()
+        self.announce_all()
+
     def announce_all(self) -> None:
         """Tell the peer how far we are with every document that we share."""
         for owner in self._services.owners():
             self.announce(owner)
 
+    def beat(self) -> None:
+        """Ask the node at the other end whether it lives; not only its QUIC, which pings see to."""
+        self._beat += 1
+        self._beats.append(Heartbeat(number=self._beat, is_answer=False))
+        self._bell.ring()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the last heartbeat has not been answered."""
+        return self._answered < self._beat
+
     async def _write_control(self) -> None:
-        loop = asyncio.get_running_loop()
-        compare_at = loop.time() + self._draw_compare_s()
         while True:
-            self._bell.ring_at(compare_at)
             await self._bell.wait()
-            if loop.time() >= compare_at:
-                compare_at = loop.time() + self._draw_compare_s()
-                self._detach_former()
-                self.announce_all()
-                if not self._is_of_use():
-                    self.connection.close(CloseCode.NOT_WANTED, "we share no document")
+            while self._beats:
+                await self.connection.control.send(encode_message(self._beats.popleft()))
             while self._to_announce:
                 names = list(self._to_announce)[: limits.DIGESTS_PER_MESSAGE_MAX]
                 owners = [self._to_announce.pop(name) for name in names]
@@ -145,25 +170,35 @@ class Link:
             if any(membership.is_former(peer) for peer in peers):
                 self.detach(document)
 
-    def _draw_compare_s(self) -> float:
-        """A minute, give or take a fifth, so that peers do not compare in step."""
-        return COMPARE_S * (0.8 + 0.4 * self._services.environment.entropy.draw(1)[0] / 255)
-
     def _name(self, owner: DocumentOwner) -> bytes:
         return channel_name(owner.document.document, self.connection.binding)
 
     async def _read_control(self) -> None:
         while True:
             message = decode_message(await self.connection.control.receive())
-            if not isinstance(message, Digests):
-                raise PeerError(
-                    CloseCode.PROTOCOL_ERROR, f"{type(message).__name__} on the control channel"
-                )
-            by_name = {self._name(owner): owner for owner in self._services.owners()}
-            for name, theirs in message.entries:
-                owner = by_name.get(name)
-                if owner is not None:
-                    await self._compare(owner, theirs)
+            match message:
+                case Digests():
+                    by_name = {self._name(owner): owner for owner in self._services.owners()}
+                    for name, theirs in message.entries:
+                        if (owner := by_name.get(name)) is not None:
+                            await self._compare(owner, theirs)
+                case Heartbeat():
+                    self._hear_beat(message)
+                case _:
+                    raise PeerError(
+                        CloseCode.PROTOCOL_ERROR, f"{type(message).__name__} on the control channel"
+                    )
+
+    def _hear_beat(self, message: Heartbeat) -> None:
+        if message.is_answer:
+            if message.number > self._beat:
+                raise PeerError(CloseCode.PROTOCOL_ERROR, "an answer to no heartbeat of ours")
+            self._answered = message.number
+            return
+        if len(self._beats) >= limits.HEARTBEATS_QUEUED_MAX:
+            raise PeerError(CloseCode.RESOURCES, "heartbeats whose answers are not taken")
+        self._beats.append(Heartbeat(number=message.number, is_answer=True))
+        self._bell.ring()
 
     async def _compare(self, owner: DocumentOwner, theirs: bytes) -> None:
         membership = owner.document.ledger.membership

@@ -26,6 +26,7 @@ from node.reaching import ReachingNetwork
 from node.runtime import Runtime, open_runtime
 from node.services import Services
 from node.signalling import Signalling
+from node.statistics import NodeStatistics, Statistics
 from node.wiring.system import open_adapters
 
 
@@ -51,6 +52,7 @@ class Node:
         self.runtime = runtime
         self._thread = get_ident()
         self._stream = EventStream()
+        self._statistics = Statistics(environment.clock)
         self._documents = Documents(environment, runtime, self._publish)
         self._is_closed = False
         self._signalling = self._make_signalling()
@@ -63,6 +65,7 @@ class Node:
                 owners=lambda: self._documents,
                 admission=InviteAdmission(environment.clock),
                 publish=self._publish,
+                statistics=self._statistics,
             )
         )
 
@@ -84,7 +87,11 @@ class Node:
         if environment.traversal is None or self._signalling is None:
             return environment.network
         return ReachingNetwork(
-            environment.network, environment.traversal, self._signalling, self.runtime
+            environment.network,
+            environment.traversal,
+            self._signalling,
+            self.runtime,
+            environment.clock,
         )
 
     def _list_members(self) -> list[tuple[DocumentId, frozenset[PeerId]]]:
@@ -167,9 +174,16 @@ class Node:
         """Where it listens, as `host:port` that peers can dial."""
         return self.environment.network.addresses
 
+    def statistics(self) -> NodeStatistics:
+        """Count what has happened since the node started: traffic, connections, errors, security events, memory."""
+        self._check()
+        running = {link.peer: link.connection.statistics() for link in self.peers.links()}
+        return self._statistics.freeze(running, self.environment.memory_bytes())
+
     # -- Events --
 
     def _publish(self, event: Event) -> None:
+        self._statistics.take(event)
         self._stream.publish(event)
         if isinstance(event, MemberAdded):
             self.peers.want(event.peer)

@@ -1,47 +1,56 @@
-"""All connections of a node: taking those that come, dialling those that are wanted, one for each peer."""
+"""All connections of a node: taking those that come, dialling those that are wanted, one for each peer.
+
+A wanted peer is never given up. What follows an error stands in `domain.connectivity.strategy`, which states there are
+in `domain.connectivity.lifecycle`; here is who runs them. All that has to happen at some time lies in one heap of
+deadlines, which one task watches over; a dial has a task of its own for as long as it lasts.
+"""
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
+from domain.connectivity.backoff import back_off_s, failed_retry_s, has_failed
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.duplicate import is_replaced
-from domain.errors import ConnectionLostError, DialError, HandshakeError, NetworkError, StorageError
-from domain.events import PeerConnected, PeerDisconnected
+from domain.connectivity.lifecycle import AT_REST, Lifecycle, State, Step
+from domain.connectivity.strategy import Action, blame, connection_lost, strategy_of
+from domain.errors import DialError, NetworkError, StorageError
+from domain.events import (
+    ConnectionActive,
+    NetworkErrorMet,
+    PeerDisconnected,
+    PeerStateChanged,
+    SecurityEvent,
+)
 from domain.identifiers import DocumentId, PeerId
+from domain.limits import (
+    BACK_OFF_S_MAX,
+    BACK_OFF_S_MIN,
+    BRIEF_S,
+    DIAL_S_MAX,
+    HEARTBEAT_ANSWER_S_MAX,
+    HEARTBEAT_S,
+    PEER_ADDRESSES_MAX,
+    PEERS_DIALLED_MAX,
+    UNUSED_S_MAX,
+)
 from domain.ports.network import Connection
 from domain.ports.storage import PeerRecord
 from node.bell import Bell
+from node.deadlines import Deadlines
 from node.link import Link
 from node.owner import DocumentOwner
+from node.peer_status import Due, PeerStatus
 from node.reaching import ReachingNetwork
 from node.services import Services
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF_S_MIN: Final = 0.5
-BACK_OFF_S_MAX: Final = 30.0
-ADDRESSES_KEPT_MAX: Final = 8
 CONNECT_S_MAX: Final = 15.0
-BRIEF_S: Final = 1.0  # a connection that ended so soon counts as a failure to connect
-
-
-@dataclass(slots=True)
-class PeerStatus:
-    """What is known about a peer."""
-
-    addresses: tuple[str, ...] = ()
-    link: Link | None = None
-    since: float | None = None
-    failures: int = 0
-    brief: NetworkError | None = None
-    last_error: str | None = None
-    next_dial: float | None = None
-    is_wanted: bool = False
-    is_news: bool = False
-    bell: Bell = field(default_factory=Bell)
+COMPARE_S: Final = 60.0  # how often digests are compared even though all seems well
+INSTANT_S: Final = 1e-6  # what is due so soon is due: two clocks do not agree to the last bit
 
 
 class Peers:
@@ -62,11 +71,23 @@ class Peers:
         self._clock = environment.clock
         self._entropy = environment.entropy
         self._publish = services.publish
+        self._deadlines: Deadlines[tuple[Due, PeerId]] = Deadlines()
+        self._changed: dict[PeerId, None] = {}
+        self._queue: deque[PeerId] = deque()
+        self._dial_count = 0
+        self._bell = Bell()
+        self._news = Bell()
+        self._is_outage = False
+        self._returned_at = float("-inf")
         self._is_closing = False
 
     def links(self) -> list[Link]:
         """List the connections that serve now."""
         return [status.link for status in self.known.values() if status.link is not None]
+
+    def next_dial(self, peer: PeerId) -> float | None:
+        """Say at what time of the clock a peer is dialled next; None where nothing is planned."""
+        return self._deadlines.at((Due.DIAL, peer))
 
     def announce(self, owner: DocumentOwner) -> None:
         """Tell every connected member that does not exchange a document with us yet how far we are with it."""
@@ -84,29 +105,174 @@ class Peers:
         for record in await self._store.peers():
             self._status(record.peer).addresses = record.addresses
         self._runtime.spawn(self._accept(), "accept")
+        self._runtime.spawn(self._watch(), "peers")
+        self._runtime.spawn(self._remember(), "remember peers")
 
     def _status(self, peer: PeerId) -> PeerStatus:
-        return self.known.setdefault(peer, PeerStatus())
+        status = self.known.get(peer)
+        if status is None:
+            status = self.known[peer] = PeerStatus(self._make_lifecycle(peer))
+        return status
+
+    def _make_lifecycle(self, peer: PeerId) -> Lifecycle:
+        lifecycle = Lifecycle(now=self._clock.now())
+        self._follow(peer, lifecycle)
+        return lifecycle
+
+    def _follow(self, peer: PeerId, lifecycle: Lifecycle) -> None:
+        def note() -> None:
+            self._changed[peer] = None
+            self._bell.ring()
+
+        lifecycle.changed = note
 
     # -- Wanting --
 
     def want(self, peer: PeerId, addresses: Sequence[str] = ()) -> None:
-        """Keep connected to a peer from now on, and remember it; addresses that are given are tried first."""
+        """Keep connected to a peer from now on, and remember it; addresses that are given are tried first.
+
+        Where it may be is a sign of life, too, if that is news.
+        """
         if peer == self.own_id:
             return
         status = self._status(peer)
-        self._learn(status, addresses)
-        if not status.is_wanted:
+        is_news = self._learn(status, addresses)
+        if not status.is_wanted or is_news:
             status.is_wanted = True
-            self._runtime.spawn(self._keep_connected(peer, status), f"dial {peer.short}")
-        status.bell.ring()
+            self._dial_soon(peer, status)
+        if status.is_news:
+            self._news.ring()
 
-    @staticmethod
-    def _learn(status: PeerStatus, addresses: Sequence[str]) -> None:
-        merged = tuple(dict.fromkeys((*addresses, *status.addresses)))[:ADDRESSES_KEPT_MAX]
-        if merged != status.addresses:
-            status.addresses = merged
-            status.is_news = True
+    def sign_of_life(self, peer: PeerId, addresses: Sequence[str] = ()) -> None:
+        """Dial a wanted peer now, whatever it waits for: it was discovered, or somebody has just heard it."""
+        status = self.known.get(peer)
+        if status is None or not status.is_wanted:
+            return
+        if self._learn(status, addresses):
+            self._news.ring()
+        status.tries = status.failures = 0
+        self._dial_soon(peer, status)
+
+    def network_returned(self) -> None:
+        """Dial every wanted peer that is not connected, within a second: our own network is back."""
+        now = self._clock.now()
+        self._is_outage = False
+        if now - self._returned_at < BACK_OFF_S_MAX:
+            return  # it comes and goes: the back-off of each peer is short enough
+        self._returned_at = now
+        for peer, status in self.known.items():
+            if status.is_wanted and status.link is None and status.dial is None:
+                status.tries = status.failures = 0
+                self._dial_at(peer, status, now + self._share())
+
+    def _learn(self, status: PeerStatus, addresses: Sequence[str]) -> bool:
+        merged = tuple(dict.fromkeys((*addresses, *status.addresses)))[:PEER_ADDRESSES_MAX]
+        is_news = merged != status.addresses
+        status.addresses = merged
+        status.is_news |= is_news
+        return is_news
+
+    def _dial_soon(self, peer: PeerId, status: PeerStatus) -> None:
+        """Dial now, but not so often that signs of life make us a nuisance."""
+        now = self._clock.now()
+        self._dial_at(peer, status, max(now, status.dialled_at + BACK_OFF_S_MIN))
+
+    def _dial_at(self, peer: PeerId, status: PeerStatus, when: float) -> None:
+        if status.link is None and status.dial is None and self._can_find(status):
+            self._deadlines.set((Due.DIAL, peer), when)
+            self._bell.ring()
+
+    def _share(self) -> float:
+        return int.from_bytes(self._entropy.draw(2)) / 65_535
+
+    # -- Times --
+
+    async def _watch(self) -> None:
+        """Do what is due when it is due, and tell which states have changed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for due, peer in self._deadlines.take_due(self._clock.now() + INSTANT_S):
+                status = self.known.get(peer)
+                if status is not None:
+                    self._act(due, peer, status)
+            self._show()
+            next_due = self._deadlines.next()
+            if next_due is not None:
+                self._bell.ring_at(loop.time() + max(0.0, next_due - self._clock.now()))
+            await self._bell.wait()
+
+    def _act(self, due: Due, peer: PeerId, status: PeerStatus) -> None:
+        link = status.link
+        if due is Due.DIAL:
+            self._begin_dial(peer, status)
+        elif link is None:
+            return
+        elif due is Due.COMPARE:
+            link.compare()
+            self._deadlines.set((due, peer), self._clock.now() + self._draw_compare_s())
+        elif due is Due.HEARTBEAT:
+            link.beat()
+            self._deadlines.set((due, peer), self._clock.now() + HEARTBEAT_S)
+            self._deadlines.set((Due.ANSWER, peer), self._clock.now() + HEARTBEAT_ANSWER_S_MAX)
+        elif due is Due.ANSWER:
+            if link.is_unanswered:
+                link.connection.close(CloseCode.TIMED_OUT, "the node did not answer a heartbeat")
+        elif link.is_of_use:
+            self._deadlines.set((due, peer), self._clock.now() + UNUSED_S_MAX)
+        else:
+            link.connection.close(CloseCode.UNUSED, "we share no document")
+
+    def _draw_compare_s(self) -> float:
+        """A minute, give or take a fifth, so that peers do not compare in step."""
+        return COMPARE_S * (0.8 + 0.4 * self._share())
+
+    def _show(self) -> None:
+        """Tell of the states that peers have gone through since the last time."""
+        changed, self._changed = self._changed, {}
+        for peer in changed:
+            status = self.known.get(peer)
+            if status is None:
+                continue
+            for change in status.lifecycle.take_changes():
+                if change.new is not status.shown:
+                    self._publish(PeerStateChanged(peer=peer, old=status.shown, new=change.new))
+                    status.shown = change.new
+
+    # -- Dialling --
+
+    def _begin_dial(self, peer: PeerId, status: PeerStatus) -> None:
+        if self._is_closing or status.link is not None or status.dial is not None:
+            return
+        if self._dial_count >= PEERS_DIALLED_MAX:
+            self._queue.append(peer)
+            return
+        self._dial_count += 1
+        status.dialled_at = self._clock.now()
+        if status.lifecycle.state not in AT_REST:  # another dial of ours is under way, to join
+            status.lifecycle = self._make_lifecycle(peer)
+        task = self._runtime.spawn(self._dial_wanted(peer, status), f"dial {peer.short}")
+        task.add_done_callback(lambda _: self._end_dial(status, task))
+        status.dial = task
+
+    async def _dial_wanted(self, peer: PeerId, status: PeerStatus) -> None:
+        try:
+            connection = await self._dial(peer, status.addresses, status.lifecycle)
+        except NetworkError as error:
+            status.dial = None
+            self._take_error(peer, status, error)
+        else:
+            status.dial = None
+            self._adopt(connection)
+
+    def _end_dial(self, status: PeerStatus, task: asyncio.Task[None]) -> None:
+        if status.dial is task:
+            status.dial = None
+        self._dial_count -= 1
+        while self._queue and self._dial_count < PEERS_DIALLED_MAX:
+            peer = self._queue.popleft()
+            waiting = self.known.get(peer)
+            if waiting is not None:
+                self._begin_dial(peer, waiting)
 
     def introduce(self, peer: PeerId, document: DocumentId) -> None:
         """Know by which document a peer can be found, before we are a member of it."""
@@ -122,67 +288,79 @@ class Peers:
         status = self._status(peer)
         if status.link is not None:
             return status.link
-        self._adopt(await self._dial(peer, addresses or status.addresses))
+        lifecycle = self._make_lifecycle(peer)
+        if status.lifecycle.state in AT_REST:
+            status.lifecycle = lifecycle
+        try:
+            self._adopt(await self._dial(peer, addresses or status.addresses, lifecycle))
+        except BaseException:
+            if status.lifecycle is lifecycle:
+                lifecycle.take(Step.REST, now=self._clock.now())
+            self._forget_stranger(peer, status)
+            raise
         link = self._status(peer).link
         assert link is not None  # the one that was just dialled, or the one that it gave way to
         return link
 
-    async def _dial(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+    def _forget_stranger(self, peer: PeerId, status: PeerStatus) -> None:
+        """Keep nothing about a peer that nobody wants and that is not here."""
+        if not status.is_wanted and status.link is None and self.known.get(peer) is status:
+            del self.known[peer]
+
+    async def _dial(
+        self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle
+    ) -> Connection:
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                return await self._network.dial(peer, addresses)
+                connection = await self._network.dial(peer, addresses, lifecycle)
         except TimeoutError:
             raise DialError(
                 f"nobody answered within {CONNECT_S_MAX:.0f} s at {', '.join(addresses)}"
             ) from None
+        if connection.lifecycle.state is State.CLOSED:  # before we could look at it
+            code, reason, by_peer = await connection.wait_closed()
+            raise connection_lost(code, reason, by_peer=by_peer)
+        return connection
 
-    async def _keep_connected(self, peer: PeerId, status: PeerStatus) -> None:
-        while not self._is_closing:
-            await self._remember(peer, status)
-            if status.link is not None or not (status.addresses or self._can_signal()):
-                await status.bell.wait()
-                continue
-            if status.brief is not None:
-                brief, status.brief = status.brief, None
-                await self._wait_after(status, brief)
-                continue
-            try:
-                connection = await self._dial(peer, status.addresses)
-            except NetworkError as error:
-                if status.link is None:
-                    await self._wait_after(status, error)
-            else:
-                self._adopt(connection)
-
-    def _can_signal(self) -> bool:
+    def _can_find(self, status: PeerStatus) -> bool:
         signalling = self._services.signalling
-        return signalling is not None and signalling.can_signal()
+        return bool(status.addresses) or (signalling is not None and signalling.can_signal())
 
-    async def _remember(self, peer: PeerId, status: PeerStatus) -> None:
-        """Keep on disk where a wanted peer is; strangers leave no trace there."""
-        if not status.is_news:
-            return
-        status.is_news = False
-        seen_us = self._clock.timestamp_us() if status.link is not None else 0
-        try:
-            await self._store.save_peer(
-                PeerRecord(peer=peer, addresses=status.addresses, seen_us=seen_us)
-            )
-        except StorageError as error:
-            logger.warning("peers.not_remembered", extra={"peer": peer.short, "error": str(error)})
-
-    async def _wait_after(self, status: PeerStatus, error: NetworkError) -> None:
-        """Wait before the next try: half a second, doubling to 30 s, with full jitter; less if something changes."""
-        status.failures += 1
+    def _take_error(self, peer: PeerId, status: PeerStatus, met: NetworkError) -> None:
+        """Do about an error what the table says."""
+        wanted = [each for each in self.known.values() if each.is_wanted and each.addresses]
+        error = blame(met, peers_wanted=len(wanted), peers_connected=len(self.links()))
+        self._is_outage |= error is not met
+        strategy = strategy_of(error)
         status.last_error = str(error)
-        ceiling = min(BACK_OFF_S_MAX, BACK_OFF_S_MIN * 2 ** min(status.failures - 1, 16))
-        delay = ceiling * (0.5 + 0.5 * self._entropy.draw(1)[0] / 255)
-        if isinstance(error, HandshakeError):
-            delay = BACK_OFF_S_MAX
-        status.next_dial = self._clock.now() + delay
-        status.bell.ring_at(asyncio.get_running_loop().time() + delay)
-        await status.bell.wait()
-        status.next_dial = None
+        wait_s: float | None = None
+        if status.link is None and status.dial is None and not self._is_closing:
+            status.tries += 1
+            status.failures += strategy.is_counted
+            wait_s = self._wait(peer, status, strategy.action, strategy.floor_s)
+        kind, action = type(error).__name__, strategy.action.value
+        self._publish(
+            NetworkErrorMet(peer=peer, error=kind, reason=str(error), action=action, retry_s=wait_s)
+        )
+        if strategy.is_security:
+            self._publish(SecurityEvent(peer=peer, what=str(error)))
+
+    def _wait(
+        self, peer: PeerId, status: PeerStatus, action: Action, floor_s: float
+    ) -> float | None:
+        """Let a peer wait for the next try, and say how many seconds; None where it is not to be dialled."""
+        now = self._clock.now()
+        if not status.is_wanted or not self._can_find(status):
+            status.lifecycle.take(Step.REST, now=now)
+            return None
+        if action is Action.GIVE_UP or has_failed(status.failures):
+            status.lifecycle.take(Step.FAIL, now=now)
+            wait_s = failed_retry_s(share=self._share())
+        else:
+            status.lifecycle.take(Step.WAIT, now=now)
+            wait_s = back_off_s(status.tries, share=self._share(), floor_s=floor_s)
+        self._dial_at(peer, status, now + wait_s)
+        return wait_s
 
     # -- Having --
 
@@ -192,18 +370,19 @@ class Peers:
                 connection = await self._network.accept()
             except NetworkError:
                 return
-            self._adopt(connection)
+            if connection.lifecycle.state is State.ENCRYPTED:  # else it has ended meanwhile
+                self._adopt(connection)
 
     def _adopt(self, connection: Connection) -> None:
         """Serve a connection, unless the peer has a better one; of two only one stays."""
         peer = connection.peer
-        status = self._status(peer)
         if peer == self.own_id:
             connection.close(CloseCode.NOT_WANTED, "this is myself")
             return
+        status = self._status(peer)
         if status.link is not None:
             old = status.link.connection
-            if not self._is_lost(status) and not is_replaced(
+            if not self._has_lost(old, connection) and not is_replaced(
                 old_instance=old.instance,
                 new_instance=connection.instance,
                 old_dialler=self._dialler(old),
@@ -213,46 +392,88 @@ class Peers:
                 return
             status.link = None
             old.close(CloseCode.REPLACED, "a newer connection took its place")
-        link = Link(connection, self._services)
-        status.link = link
-        status.since, status.brief = self._clock.now(), None
-        self._learn(status, (connection.remote_address,))
-        self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
+        self._serve_link(peer, status, Link(connection, self._services))
+        if self._is_outage:
+            self.network_returned()
 
-    def _is_lost(self, status: PeerStatus) -> bool:
-        """Whether a connection is too old for both sides to have dialled at once: who dials now has lost it."""
-        return status.since is not None and self._clock.now() - status.since > CONNECT_S_MAX
+    def _has_lost(self, old: Connection, new: Connection) -> bool:
+        """Whether the peer has lost the old connection: nobody dials who has one.
+
+        Dials from both sides at once cross; one whose first packet comes later than a dial bears silence does not.
+        """
+        served_at = old.lifecycle.entered_at(State.ACTIVE)
+        heard_at = new.lifecycle.entered_at(State.CONNECTED)
+        if served_at is None or heard_at is None:
+            return False
+        return heard_at - served_at > DIAL_S_MAX
 
     def _dialler(self, connection: Connection) -> PeerId:
         return self.own_id if connection.is_dialler else connection.peer
 
+    def _serve_link(self, peer: PeerId, status: PeerStatus, link: Link) -> None:
+        connection, now = link.connection, self._clock.now()
+        status.link = link
+        status.lifecycle = connection.lifecycle
+        self._follow(peer, connection.lifecycle)
+        if status.dial is not None and not connection.is_dialler and peer < self.own_id:
+            status.dial.cancel()  # it would have to give way
+        connection.lifecycle.take(Step.ACTIVATE, now=now)
+        self._deadlines.forget((Due.DIAL, peer))
+        self._deadlines.set((Due.COMPARE, peer), now + self._draw_compare_s())
+        self._deadlines.set((Due.UNUSED, peer), now + UNUSED_S_MAX)
+        if connection.is_dialler:
+            self._deadlines.set((Due.HEARTBEAT, peer), now + HEARTBEAT_S)
+        else:
+            self._deadlines.forget((Due.HEARTBEAT, peer))
+        if self._learn(status, (connection.remote_address,)):
+            self._news.ring()
+        self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
+
     async def _serve(self, link: Link, status: PeerStatus) -> None:
-        connection = link.connection
-        address = connection.remote_address
+        connection, peer = link.connection, link.peer
+        phases_s = connection.lifecycle.phases_s()
         self._publish(
-            PeerConnected(peer=link.peer, address=address, is_dialler=connection.is_dialler)
+            ConnectionActive(
+                peer=peer,
+                address=connection.remote_address,
+                is_dialler=connection.is_dialler,
+                phases_s={state.value: took_s for state, took_s in phases_s.items()},
+            )
         )
-        status.bell.ring()
         started = self._clock.now()
         try:
             code, reason, by_peer = await link.run()
         finally:
+            self._services.statistics.add_traffic(peer, connection.statistics())
             if status.link is link:
                 status.link = None
-                status.since = None
-                status.bell.ring()
-            if not status.is_wanted and status.link is None:
-                self.known.pop(link.peer, None)
-        status.last_error = reason or None
-        if status.link is None and self._clock.now() - started < BRIEF_S:
-            status.brief = ConnectionLostError(code, reason, by_peer=by_peer)
-        else:
-            status.failures = 0
-        self._publish(PeerDisconnected(peer=link.peer, code=code, reason=reason, by_peer=by_peer))
+        if self._clock.now() - started >= BRIEF_S:
+            status.tries = status.failures = 0
+        self._publish(PeerDisconnected(peer=peer, code=code, reason=reason, by_peer=by_peer))
+        self._take_error(peer, status, connection_lost(code, reason, by_peer=by_peer))
+        self._forget_stranger(peer, status)
+
+    # -- Remembering --
+
+    async def _remember(self) -> None:
+        """Keep on disk where wanted peers are; strangers leave no trace there."""
+        while True:
+            for peer, status in tuple(self.known.items()):
+                if status.is_news and status.is_wanted:
+                    status.is_news = False
+                    await self._save(peer, status)
+            await self._news.wait()
+
+    async def _save(self, peer: PeerId, status: PeerStatus) -> None:
+        seen_us = self._clock.timestamp_us() if status.link is not None else 0
+        record = PeerRecord(peer=peer, addresses=status.addresses, seen_us=seen_us)
+        try:
+            await self._store.save_peer(record)
+        except StorageError as error:
+            logger.warning("peers.not_remembered", extra={"peer": peer.short, "error": str(error)})
 
     async def close(self) -> None:
         """Close every connection, telling each peer that we stop."""
         self._is_closing = True
         await self._network.close(CloseCode.SHUTTING_DOWN, "the node stops")
-        for status in self.known.values():
-            status.bell.stop()
+        self._bell.stop()

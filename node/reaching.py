@@ -5,9 +5,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.connectivity.nat import Mapping
 from domain.errors import DialError, HandshakeError, NetworkError
 from domain.identifiers import DocumentId, PeerId
+from domain.ports.environment import Clock
 from domain.ports.network import Connection, NetworkInterface
 from domain.ports.traversal import Traversal
 from node.runtime import Runtime
@@ -25,6 +27,7 @@ class ReachingNetwork(NetworkInterface):
         traversal: Opens ways.
         signalling: Exchanges offers.
         runtime: Starts tasks.
+        clock: Tells the time.
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class ReachingNetwork(NetworkInterface):
         traversal: Traversal,
         signalling: Signalling,
         runtime: Runtime,
+        clock: Clock,
     ) -> None:
         self._network = network
         self._traversal = traversal
         self._signalling = signalling
         self._runtime = runtime
+        self._clock = clock
         self._documents: dict[PeerId, DocumentId] = {}
 
     def introduce(self, peer: PeerId, document: DocumentId) -> None:
@@ -53,13 +58,21 @@ class ReachingNetwork(NetworkInterface):
         """Where we listen."""
         return self._network.addresses
 
-    async def dial(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
-        """Connect to a peer by the first way that leads to it."""
+    async def dial(
+        self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
+    ) -> Connection:
+        """Connect to a peer by the first way that leads to it.
+
+        A life cycle that is given takes the steps of dialling the known addresses; a connection by another way has its
+        own.
+        """
         ways: list[Callable[[], Coroutine[Any, Any, Connection]]] = []
         if addresses:
-            ways.append(lambda: self._network.dial(peer, addresses))
+            ways.append(lambda: self._network.dial(peer, addresses, lifecycle))
             if self._traversal.nat.mapping is Mapping.BLOCKED and self._traversal.has_relay:
                 ways.append(lambda: self._traversal.dial_by_relay(peer, addresses))
+        elif lifecycle is not None:
+            lifecycle.take(Step.INITIALIZE, now=self._clock.now())
         if self._signalling.can_signal():
             document = self._documents.get(peer)
             ways.append(lambda: self._signalling.reach(peer, document))

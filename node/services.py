@@ -10,6 +10,7 @@ from node.environment import Environment
 from node.owner import DocumentOwner
 from node.runtime import Runtime
 from node.signalling import Signalling
+from node.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class Services:
         owners: Gives all documents that are open here.
         admission: Decides about strangers that hold an invite.
         publish: Takes events.
+        statistics: Counts what connections carry.
     """
 
     environment: Environment
@@ -33,3 +35,4 @@ class Services:
     owners: Callable[[], Iterable[DocumentOwner]]
     admission: InviteAdmission
     publish: Callable[[Event], None]
+    statistics: Statistics

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from domain.errors import CulmError, UsageError
 from domain.identifiers import DocumentId, LogKey
+from domain.limits import FAILED_RETRY_S
 from node.config import NodeConfig
 from node.document import Document
 from node.node import Node
@@ -31,10 +32,11 @@ from node.wiring.simulated import (
 T = TypeVar("T")
 
 VIRTUAL_S_MAX: Final = 3_600.0
-CONVERGE_S_MAX: Final = 60.0
+CONVERGE_S_MAX: Final = FAILED_RETRY_S + 60.0
+"""Peers that were apart for very long look for each other only every quarter of an hour."""
 SETTLE_S_MAX: Final = 600.0
 QUIET_S: Final = 60.0
-"""Longer than peers ever wait before they dial again, so that nobody is about to begin."""
+"""Longer than peers wait before they dial again, unless they have been apart for very long."""
 LOOK_S: Final = 0.01
 HAPPENINGS_MAX: Final = 40
 
@@ -155,7 +157,8 @@ class NodeNetwork:
     def partition(self, *groups: str | Iterable[str]) -> None:
         """Let machines of different groups not reach each other, until `heal`; all others are one more group.
 
-        Connections bear it for a while (90 s); messages that wait arrive after `heal`.
+        Connections bear it for a while (15 s); messages that wait arrive after `heal`. After a long time peers dial
+        each other only every 15 minutes.
         """
         sides = [(group,) if isinstance(group, str) else tuple(group) for group in groups]
         for name in (name for side in sides for name in side):

@@ -40,6 +40,7 @@ from domain.sync.message import (
     Digests,
     Done,
     Have,
+    Heartbeat,
     Join,
     JoinRefused,
     Message,
@@ -186,5 +187,6 @@ messages: Final[st.SearchStrategy[Message]] = st.one_of(
         Join, invite_key=peer_ids, prekey_hash=st.none() | some_bytes(ID_BYTES), proof=signatures
     ),
     st.builds(JoinRefused, reason=reasons),
+    st.builds(Heartbeat, number=st.integers(0, 2**32), is_answer=st.booleans()),
     st.builds(Digests, entries=_tuples(st.tuples(some_bytes(32), some_bytes(32)))),
 )

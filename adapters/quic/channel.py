@@ -34,12 +34,14 @@ class QuicChannel(Channel):
     async def send(self, message: bytes) -> None:
         frame = encode_frame(message)
         await self._multiplexer.wait_writable(self._outbox)
+        self._multiplexer.messages_sent += 1
         self._multiplexer.write(self._outbox, frame)
 
     def offer(self, message: bytes) -> bool:
         frame = encode_frame(message)
         if not self._multiplexer.is_writable(self._outbox):
             return False
+        self._multiplexer.messages_sent += 1
         self._multiplexer.write(self._outbox, frame)
         return True
 
@@ -51,6 +53,7 @@ class QuicChannel(Channel):
                 self._fail(error)
                 message = None
             if message is not None:
+                self._multiplexer.messages_received += 1
                 return message
             self._multiplexer.check()
             await self._inbox.wait()

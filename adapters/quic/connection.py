@@ -13,12 +13,11 @@ from typing import Final, Protocol
 from aioquic.quic import events
 
 from adapters.quic.channel import QuicChannel
+from adapters.quic.ending import SILENT, explain
 from adapters.quic.engine import (
     TIMER_SLACK_S,
     VIRTUAL_ADDRESS,
     Engine,
-    Termination,
-    is_idle_timeout,
 )
 from adapters.quic.multiplexer import Multiplexer
 from adapters.quic.path import Path, PathOwner
@@ -26,7 +25,9 @@ from adapters.quic.source import Source
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import encode_frame
 from domain.connectivity.hello import DiallerHello, HelloAgreement, HelloOffer, ServerHello
+from domain.connectivity.lifecycle import Lifecycle, State, Step
 from domain.connectivity.probe import ProbeKey
+from domain.connectivity.strategy import connection_lost
 from domain.errors import ConnectionLostError, HandshakeError, PeerError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
@@ -36,6 +37,7 @@ from domain.limits import (
     HELLO_S_MAX,
     KEEPALIVE_S,
     MESSAGE_BYTES_MAX,
+    PEER_SILENCE_S_MAX,
 )
 from domain.ports.network import Channel, Connection, ConnectionStatistics, Priority
 
@@ -43,10 +45,6 @@ _logger: Final = logging.getLogger(__name__)
 
 FAREWELLS_MAX: Final = 8
 """How often a peer that has not noticed the end is told again."""
-ALERT_NO_APPLICATION_PROTOCOL: Final = 0x178
-CRYPTO_ERRORS: Final = range(0x100, 0x200)
-APPLICATION_ERROR: Final = 0x0C
-"""What an application's code looks like when it is sent before the handshake is done (RFC 9000, 10.2.3)."""
 
 
 class ConnectionHost(Protocol):
@@ -100,6 +98,7 @@ class PeerConnection(Connection):
         key: Our own key.
         offer: What we bring to the hello.
         expected: Whom we dial; None if we are dialled.
+        lifecycle: Takes the steps of the connection; of a dial, which goes through several, from `CONNECT` on.
         hello_s_max: Handshake and hello together end after so long.
     """
 
@@ -112,6 +111,7 @@ class PeerConnection(Connection):
         key: DeviceKey,
         offer: HelloOffer,
         expected: PeerId | None,
+        lifecycle: Lifecycle,
         hello_s_max: float = HELLO_S_MAX,
     ) -> None:
         self._engine = engine
@@ -120,6 +120,7 @@ class PeerConnection(Connection):
         self._key = key
         self._offer = offer
         self._expected = expected
+        self._lifecycle = lifecycle
         self._multiplexer = Multiplexer(engine, self._schedule_flush, host.loop)
         self._hello: DiallerHello | ServerHello | None = None
         self._agreement: HelloAgreement | None = None
@@ -141,6 +142,8 @@ class PeerConnection(Connection):
             self._fail,
         )
         host.add_route(engine.host_cid, self)
+        if expected is None:
+            self._take(Step.ACCEPT)
 
     # --- The port ---
 
@@ -159,6 +162,10 @@ class PeerConnection(Connection):
     @property
     def binding(self) -> bytes:
         return self._agreed.binding
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return self._lifecycle
 
     @property
     def remote_address(self) -> str:
@@ -186,6 +193,8 @@ class PeerConnection(Connection):
         return ConnectionStatistics(
             bytes_sent=self._path.bytes_sent,
             bytes_received=self._path.bytes_received,
+            messages_sent=self._multiplexer.messages_sent,
+            messages_received=self._multiplexer.messages_received,
             round_trip_s=self._engine.round_trip_s,
         )
 
@@ -195,7 +204,9 @@ class PeerConnection(Connection):
         self._transmit()
         reason = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
         self._engine.close(error_code=code, reason_phrase=reason)
-        self._end(ConnectionLostError(code, reason), reason)
+        if self._agreement is not None:
+            self._take(Step.CLOSE)
+        self._end(connection_lost(code, reason, by_peer=False), reason)
         self._farewell = self._transmit()
 
     async def wait_closed(self) -> tuple[int, str, bool]:
@@ -232,6 +243,7 @@ class PeerConnection(Connection):
 
     def dial(self) -> None:
         """Send the first packet."""
+        self._take(Step.CONNECT)
         self._engine.connect(VIRTUAL_ADDRESS, self._host.now())
         self._flush()
 
@@ -284,9 +296,8 @@ class PeerConnection(Connection):
             # An error of ours or of aioquic's: without this the connection would hang, with its peer none the wiser.
             _logger.exception("quic.flush.failed", extra={"remote": self.remote_address})
             if self._lost is None:
-                self._end(
-                    ConnectionLostError(CloseCode.INTERNAL_ERROR, "see the log"), "see the log"
-                )
+                failed = connection_lost(CloseCode.INTERNAL_ERROR, "see the log", by_peer=False)
+                self._end(failed, "see the log")
             self._host.forget(self)
 
     def _transmit(self, now: float | None = None) -> list[bytes]:
@@ -326,6 +337,8 @@ class PeerConnection(Connection):
             self._set_timer()
 
     def _process_events(self) -> None:
+        if self._lost is None and self._lifecycle.state is State.CONNECTING and self.has_heard:
+            self._take(Step.HEAR)
         while (event := self._engine.next_event()) is not None:
             if self._lost is None:
                 try:
@@ -338,7 +351,7 @@ class PeerConnection(Connection):
                 self._host.add_route(event.connection_id, self)
         termination = self._engine.termination()
         if termination is not None and self._lost is None:
-            self._end(_explain(termination, has_heard=self.has_heard), termination.reason)
+            self._end(explain(termination, has_heard=self.has_heard), termination.reason)
 
     def _process(self, event: events.QuicEvent) -> None:
         match event:
@@ -364,6 +377,7 @@ class PeerConnection(Connection):
     # --- The hello ---
 
     def _start_server_hello(self) -> None:
+        self._take(Step.AUTHENTICATE)
         # Already in the first flight, with the certificate: it holds nothing that needs to know who reads it.
         self._hello = ServerHello(self._key.peer, self._offer)
         self._multiplexer.write(self._multiplexer.control_outbox, encode_frame(self._hello.start()))
@@ -373,6 +387,7 @@ class PeerConnection(Connection):
             raise HandshakeError(
                 CloseCode.HANDSHAKE_FAILED, "another peer than the expected one is there"
             )
+        self._take(Step.AUTHENTICATE)
         self._hello = DiallerHello(self._key, expected, self._offer)
 
     def _advance_hello(self) -> None:
@@ -392,8 +407,10 @@ class PeerConnection(Connection):
         self._multiplexer.control_inbox.decoder.message_bytes_max = MESSAGE_BYTES_MAX
         self._unlock_path(agreement)
         self._watch.cancel()
-        if self.is_dialler:
-            self._watch = self._host.loop.call_later(KEEPALIVE_S, self._keep_alive)
+        self._watch = self._host.loop.call_later(KEEPALIVE_S, self._watch_silence)
+        # The messages that end the hello came under the keys of TLS, which confirms those (RFC 9001, 4.1.2).
+        for step in (Step.PROVE, Step.ENCRYPT, Step.CONFIRM):
+            self._take(step)
         self._settle()
         self._host.established(self)
 
@@ -418,14 +435,22 @@ class PeerConnection(Connection):
     def _give_up_hello(self) -> None:
         self.close(CloseCode.HANDSHAKE_TIMED_OUT, "the hello took too long")
 
-    def _keep_alive(self) -> None:
-        remaining_s = self._heard_at + KEEPALIVE_S - self._host.now()
-        if remaining_s <= TIMER_SLACK_S:
-            self._engine.send_ping(0)
-            self._flush()
-            remaining_s = KEEPALIVE_S
+    def _watch_silence(self) -> None:
+        """Ask a peer that is silent whether it lives, and give it up if it stays so; the dialler asks for both."""
+        silent_s = self._host.now() - self._heard_at
+        if silent_s + TIMER_SLACK_S >= PEER_SILENCE_S_MAX:
+            # In case that it hears us, though we do not hear it.
+            self.close(CloseCode.TIMED_OUT, SILENT)
+            return
+        limit_s = PEER_SILENCE_S_MAX
+        if self.is_dialler:
+            if silent_s + TIMER_SLACK_S < KEEPALIVE_S:
+                limit_s = KEEPALIVE_S
+            else:
+                self._engine.send_ping(0)
+                self._flush()
         if self._lost is None:
-            self._watch = self._host.loop.call_later(remaining_s, self._keep_alive)
+            self._watch = self._host.loop.call_later(limit_s - silent_s, self._watch_silence)
 
     # --- The end ---
 
@@ -443,12 +468,17 @@ class PeerConnection(Connection):
     def _end(self, lost: ConnectionLostError, reason: str) -> None:
         self._lost = lost
         self._reason = reason
+        if self._agreement is not None or self._expected is None:
+            self._take(Step.END)  # else its dial tries the next address, or says how it went
         self._watch.cancel()
         self._multiplexer.end(lost)
         self._engine.credit.close()
         self._closed.set_result(None)
         self._settle()
         self._host.ended(self)
+
+    def _take(self, step: Step) -> None:
+        self._lifecycle.take(step, now=self._host.now())
 
     def _settle(self) -> None:
         if not self._settled.done():
@@ -458,22 +488,3 @@ class PeerConnection(Connection):
         if self._farewells < FAREWELLS_MAX:
             self._farewells += 1
             self.repeat_farewell()
-
-
-def _explain(termination: Termination, *, has_heard: bool) -> ConnectionLostError:
-    """Put QUIC's own codes into those of our registry."""
-    code, detail = termination.error_code, termination.reason
-    if termination.by_application:
-        return ConnectionLostError(code, detail, by_peer=termination.by_peer)
-    if is_idle_timeout(termination):
-        code, detail = (
-            CloseCode.TIMED_OUT,
-            "the peer was not heard any more" if has_heard else "nobody answered",
-        )
-    elif code == ALERT_NO_APPLICATION_PROTOCOL:
-        code, detail = CloseCode.WRONG_NETWORK, "the peer belongs to another network"
-    elif code in CRYPTO_ERRORS or code == APPLICATION_ERROR:
-        code, detail = CloseCode.HANDSHAKE_FAILED, f"the handshake failed: {detail or hex(code)}"
-    else:
-        code, detail = CloseCode.PROTOCOL_ERROR, f"QUIC error {code:#x}: {detail}"
-    return ConnectionLostError(code, detail, by_peer=termination.by_peer)

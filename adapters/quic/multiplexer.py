@@ -51,6 +51,10 @@ class Multiplexer:
         self._waiting: dict[bytes, Outbox] = {}
         self._unasked_count = 0
         self._unreleased: list[tuple[Inbox, int]] = []
+        self.messages_sent = 0
+        """Messages that were handed over on its channels."""
+        self.messages_received = 0
+        """Messages that were taken from them."""
         self._lost: ConnectionLostError | None = None
         self.control_inbox = Inbox(self._consume, HELLO_BYTES_MAX)
         self.control_inbox.is_asked = True

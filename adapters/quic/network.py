@@ -29,6 +29,8 @@ from domain.connectivity.hello import (
     PROTOCOL_VERSIONS,
     HelloOffer,
 )
+from domain.connectivity.lifecycle import Lifecycle, Step
+from domain.connectivity.strategy import handshake_error
 from domain.errors import DialError, HandshakeError, NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
@@ -171,8 +173,14 @@ class QuicNetwork(NetworkInterface):
         return self._endpoint.half_open_count if self._endpoint is not None else 0
 
     async def dial(
-        self, peer: PeerId, addresses: Sequence[str], *, key: DeviceKey | None = None
+        self,
+        peer: PeerId,
+        addresses: Sequence[str],
+        lifecycle: Lifecycle | None = None,
+        *,
+        key: DeviceKey | None = None,
     ) -> Connection:
+        life = self._begin_lifecycle(lifecycle)
         refusal: HandshakeError | None = None
         failures: list[str] = []
         for text in addresses:
@@ -183,7 +191,7 @@ class QuicNetwork(NetworkInterface):
                 continue
             for remote in remotes:
                 try:
-                    return await self.dial_on(peer, Path(remote), key=key)
+                    return await self.dial_on(peer, Path(remote), key=key, lifecycle=life)
                 except HandshakeError as error:
                     refusal = error
                 except DialError as error:
@@ -276,10 +284,18 @@ class QuicNetwork(NetworkInterface):
         raise DialError("nobody answered through the relay")
 
     async def dial_on(
-        self, peer: PeerId, path: Path, *, key: DeviceKey | None = None
+        self,
+        peer: PeerId,
+        path: Path,
+        *,
+        key: DeviceKey | None = None,
+        lifecycle: Lifecycle | None = None,
     ) -> Connection:
-        """Connect to a peer on a path; under another key than ours, if one is given."""
-        connection = self._make_dialling(peer, path, key)
+        """Connect to a peer on a path; under another key than ours, if one is given.
+
+        A life cycle that is given has been initialized: it takes the steps from `CONNECT` on.
+        """
+        connection = self._make_dialling(peer, path, key, lifecycle or self._begin_lifecycle(None))
         try:
             connection.dial()
             await asyncio.wait([connection.settled], timeout=self._dial_s_max)
@@ -296,9 +312,17 @@ class QuicNetwork(NetworkInterface):
             lost = connection.lost
             if lost is None or not connection.has_heard:
                 raise DialError(f"no answer within {self._dial_s_max:g} s")
-            raise HandshakeError(lost.code, str(lost))
+            raise handshake_error(lost.code, str(lost))
 
-    def _make_dialling(self, peer: PeerId, path: Path, key: DeviceKey | None) -> PeerConnection:
+    def _begin_lifecycle(self, lifecycle: Lifecycle | None) -> Lifecycle:
+        now = self._clock.now()
+        begun = lifecycle or Lifecycle(now=now)
+        begun.take(Step.INITIALIZE, now=now)
+        return begun
+
+    def _make_dialling(
+        self, peer: PeerId, path: Path, key: DeviceKey | None, lifecycle: Lifecycle
+    ) -> PeerConnection:
         return PeerConnection(
             engine=Engine(configuration=self._client, budget=self._budget),
             path=path,
@@ -306,6 +330,7 @@ class QuicNetwork(NetworkInterface):
             key=key or self._key,
             offer=self._make_offer(is_ours=key is None),
             expected=peer,
+            lifecycle=lifecycle,
             hello_s_max=self._hello_s_max,
         )
 
@@ -325,6 +350,7 @@ class QuicNetwork(NetworkInterface):
             key=self._key,
             offer=self._make_offer(),
             expected=None,
+            lifecycle=Lifecycle(now=self._clock.now()),
             hello_s_max=self._hello_s_max,
         )
 

@@ -13,7 +13,8 @@ from typing import Final
 from adapters.simulation.bell import Bell
 from adapters.simulation.link import TraceEvent, TraceKind
 from adapters.simulation.wire import Wire
-from domain.errors import ConnectionLostError
+from domain.connectivity.lifecycle import Lifecycle, Step
+from domain.connectivity.strategy import connection_lost
 from domain.identifiers import PeerId
 from domain.limits import (
     CHANNEL_NAME_BYTES,
@@ -42,6 +43,7 @@ class Introduction:
     instance: bytes
     binding: bytes
     remote_address: str
+    lifecycle: Lifecycle
 
 
 class SimulatedConnection(Connection):
@@ -72,6 +74,8 @@ class SimulatedConnection(Connection):
         self._end_bell = Bell(loop)
         self._sent_bytes = 0
         self._received_bytes = 0
+        self._sent_count = 0
+        self._received_count = 0
         self._control = self._channel(CONTROL)
         wire.attach(self._side, self._lose)
 
@@ -94,6 +98,10 @@ class SimulatedConnection(Connection):
     @property
     def binding(self) -> bytes:
         return self._introduction.binding
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return self._introduction.lifecycle
 
     @property
     def remote_address(self) -> str:
@@ -120,6 +128,8 @@ class SimulatedConnection(Connection):
         return ConnectionStatistics(
             bytes_sent=self._sent_bytes,
             bytes_received=self._received_bytes,
+            messages_sent=self._sent_count,
+            messages_received=self._received_count,
             round_trip_s=there.options.delay_s + back.options.delay_s,
         )
 
@@ -127,6 +137,7 @@ class SimulatedConnection(Connection):
         if self._end is not None:
             return
         shown = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
+        self._take(Step.CLOSE)
         self._finish(code, shown, by_peer=False)
         self._wire.carry(self._side, CLOSE_LANE, len(shown), lambda: self._tell(code, shown))
 
@@ -146,21 +157,26 @@ class SimulatedConnection(Connection):
         """Say so if this end has ended.
 
         Raises:
-            ConnectionLostError: It has.
+            ConnectionLostError: It has; the subclass says why.
         """
         if self._end is not None:
             code, reason, by_peer = self._end
-            raise ConnectionLostError(code, reason, by_peer=by_peer)
+            raise connection_lost(code, reason, by_peer=by_peer)
 
     def carry_message(self, name: bytes, message: bytes) -> None:
         """Let a message leave on the channel of that name."""
         size = len(message)
         self._sent_bytes += size
+        self._sent_count += 1
         statistics = self._wire.links[self._side].statistics
         statistics.message_count += 1
         statistics.message_bytes += size
         self._trace(TraceKind.SENT, name, message)
         self._wire.carry(self._side, name, size, lambda: self._other_end.take(name, message))
+
+    def count_received(self) -> None:
+        """Note that a message was taken out."""
+        self._received_count += 1
 
     def carry_credit(self, name: bytes, size_bytes: int) -> None:
         """Tell the other end that so much was taken out of the channel of that name."""
@@ -205,11 +221,16 @@ class SimulatedConnection(Connection):
         if self._end is not None:
             return
         self._end = (code, reason, by_peer)
+        self._take(Step.END)
         self._trace(TraceKind.ENDED, CONTROL, reason.encode())
         self._wire.detach(self._side)
         for channel in self._channels.values():
             channel.wake()
         self._end_bell.ring()
+
+    def _take(self, step: Step) -> None:
+        if self.lifecycle.may(step):
+            self.lifecycle.take(step, now=self._loop.time())
 
     def _trace(self, kind: TraceKind, name: bytes, message: bytes) -> None:
         if self._report is not None:
@@ -263,6 +284,7 @@ class SimulatedChannel(Channel):
             self._connection.check()
             await self._readable.wait()
         message = self._arrived.popleft()
+        self._connection.count_received()
         self._tell_taken(len(message))
         return message
 

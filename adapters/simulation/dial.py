@@ -11,6 +11,8 @@ from typing import Final, Protocol
 from adapters.simulation.connection import SimulatedConnection
 from adapters.simulation.link import Link
 from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.lifecycle import Lifecycle, State, Step
+from domain.connectivity.strategy import handshake_error
 from domain.errors import DialError, HandshakeError, NetworkError
 from domain.identifiers import PeerId
 from domain.limits import DIAL_S_MAX, HELLO_S_MAX
@@ -67,6 +69,7 @@ class Dial:
         dialler: Who dials.
         peer: Who is to answer.
         addresses: Where it may be.
+        lifecycle: Takes the steps of the attempt.
         connect: Makes the connection to whoever listens at an address, and gives the dialler's end.
     """
 
@@ -76,9 +79,11 @@ class Dial:
         dialler: Endpoint,
         peer: PeerId,
         addresses: Sequence[str],
+        lifecycle: Lifecycle,
         connect: Callable[[str], SimulatedConnection],
     ) -> None:
         self._network = network
+        self._lifecycle = lifecycle
         self._dialler = dialler
         self._connect = connect
         self._peer = peer
@@ -96,8 +101,10 @@ class Dial:
             DialError: Nobody answered.
             HandshakeError: Whoever answered was somebody else.
         """
+        self._take(Step.INITIALIZE)
         if not self._open:
             raise DialError("the peer has no address to dial")
+        self._take(Step.CONNECT)
         loop = self._network.loop
         deadlines = [
             loop.call_later(DIAL_S_MAX, self._give_up_unless_answered),
@@ -134,12 +141,16 @@ class Dial:
         listener = self._network.listener(address)
         if listener is None:
             self._step_again(address, self._knock)
-        elif listener.network_id != self._dialler.network_id:
+            return
+        if self._lifecycle.state is State.CONNECTING:
+            self._take(Step.HEAR)
+        if listener.network_id != self._dialler.network_id:
             self._refuse(address, CloseCode.WRONG_NETWORK, "belongs to another network")
         elif listener.peer != self._peer:
             self._refuse(address, CloseCode.HANDSHAKE_FAILED, f"is {listener.peer.short}")
         elif self._winner is None:
             self._winner = address
+            self._take(Step.AUTHENTICATE)
             self._step(address, self._introduce, is_outward=True)
 
     def _introduce(self, address: str) -> None:
@@ -159,7 +170,12 @@ class Dial:
         if self._connection.is_over:
             self.fail(DialError(f"{address} closed the connection at once"))
         else:
+            for step in (Step.PROVE, Step.ENCRYPT, Step.CONFIRM):
+                self._take(step)
             self._result.set_result(self._connection)
+
+    def _take(self, step: Step) -> None:
+        self._lifecycle.take(step, now=self._network.loop.time())
 
     # --- Ways and failures ---
 
@@ -182,7 +198,7 @@ class Dial:
         self._timers[address] = self._network.loop.call_later(RESEND_S, action, address)
 
     def _refuse(self, address: str, code: int, what: str) -> None:
-        self._refusal = HandshakeError(
+        self._refusal = handshake_error(
             code, f"the node at {address} {what}, not {self._peer.short}"
         )
         self._open.remove(address)

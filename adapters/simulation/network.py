@@ -15,9 +15,10 @@ from adapters.simulation.connection import Introduction, SimulatedConnection
 from adapters.simulation.dial import Dial
 from adapters.simulation.link import Link, LinkOptions, LinkStatistics, TraceEvent, TraceKind
 from adapters.simulation.wire import Wire, draw_lifetime_s
+from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.errors import NetworkError
 from domain.identifiers import PeerId
-from domain.limits import ACCEPT_QUEUE_MAX, IDLE_S_MAX
+from domain.limits import ACCEPT_QUEUE_MAX, PEER_SILENCE_S_MAX
 from domain.ports.environment import Entropy
 from domain.ports.network import Connection, NetworkInterface
 
@@ -42,7 +43,7 @@ class SimulatedNetwork:
         seed: int,
         *,
         options: LinkOptions | None = None,
-        silence_s_max: float = IDLE_S_MAX,
+        silence_s_max: float = PEER_SILENCE_S_MAX,
         report: Callable[[TraceEvent], None] | None = None,
     ) -> None:
         self.loop = loop
@@ -167,7 +168,9 @@ class SimulatedNetwork:
         if self._listeners.get(interface.address) is interface:
             del self._listeners[interface.address]
 
-    def connect(self, dialler: "SimulatedNetworkInterface", address: str) -> SimulatedConnection:
+    def connect(
+        self, dialler: "SimulatedNetworkInterface", address: str, lifecycle: Lifecycle
+    ) -> SimulatedConnection:
         """Make both ends of a connection, give the listener at that address his, and return the dialler's."""
         listener = self._listeners[address]
         there = self.link(dialler.host, listener.host)
@@ -192,10 +195,14 @@ class SimulatedNetwork:
                     instance=remote.instance,
                     binding=binding,
                     remote_address=remote_address,
+                    lifecycle=life,
                 ),
                 self.report,
             )
-            for remote, remote_address in ((listener, address), (dialler, dialler.address))
+            for remote, remote_address, life in (
+                (listener, address, lifecycle),
+                (dialler, dialler.address, self._accepted()),
+            )
         )
         near.join(far)
         far.join(near)
@@ -222,6 +229,14 @@ class SimulatedNetwork:
         return near
 
     # --- Within ---
+
+    def _accepted(self) -> Lifecycle:
+        """The life of a connection at whoever is dialled: for him it begins when all is proven."""
+        now = self.loop.time()
+        lifecycle = Lifecycle(now=now)
+        for step in (Step.ACCEPT, Step.AUTHENTICATE, Step.PROVE, Step.ENCRYPT, Step.CONFIRM):
+            lifecycle.take(step, now=now)
+        return lifecycle
 
     def _wires_between(self, one: str, other: str) -> list[Wire]:
         return [wire for wire in self._wires if set(wire.hosts) == {one, other}]
@@ -281,11 +296,17 @@ class SimulatedNetworkInterface(NetworkInterface):
     def addresses(self) -> tuple[str, ...]:
         return (self.address,) if self._is_started else ()
 
-    async def dial(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+    async def dial(
+        self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
+    ) -> Connection:
         self._check()
         if not self._is_started:
             raise NetworkError("the interface has not been started")
-        dial = Dial(self._network, self, peer, addresses, self._connect)
+        life = lifecycle or Lifecycle(now=self._network.loop.time())
+        network = self._network
+        dial = Dial(
+            network, self, peer, addresses, life, lambda at: network.connect(self, at, life)
+        )
         self._dials[dial] = None
         try:
             return await dial.run()
@@ -328,9 +349,6 @@ class SimulatedNetworkInterface(NetworkInterface):
         self._finish(NetworkError("the host crashed"))
 
     # --- Within ---
-
-    def _connect(self, address: str) -> SimulatedConnection:
-        return self._network.connect(self, address)
 
     def _finish(self, error: NetworkError) -> None:
         self._end = error

@@ -15,7 +15,7 @@ from adapters.simulation.link import Link
 from domain.connectivity.close_codes import CloseCode
 
 NOTICE_SPREAD: Final = 0.2
-"""The two ends of a dead connection notice it up to this share of the time apart."""
+"""The two ends of a dead connection notice it up to this share of the time apart, the later one when it is over."""
 ALREADY_S: Final = 1e-9
 """What is due so soon is due: the resolution of the virtual clock."""
 
@@ -93,8 +93,8 @@ class Wire:
             lane.disarm()
         random = self.links[0].random
         for side in (0, 1):
-            spread_s = random.random() * NOTICE_SPREAD * self._silence_s_max
-            self._lose_later(side, self._silence_s_max + spread_s)
+            early_s = random.random() * NOTICE_SPREAD * self._silence_s_max
+            self._lose_later(side, self._silence_s_max - early_s)
 
     def free(self) -> None:
         """Free the way: what waited arrives after one more delay."""

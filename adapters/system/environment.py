@@ -2,6 +2,8 @@
 
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from domain.ports.environment import Clock, Entropy
@@ -17,6 +19,14 @@ class SystemClock(Clock):
 
     def timestamp_us(self) -> int:
         return time.time_ns() // _NS_PER_US
+
+
+def resident_bytes() -> int | None:
+    """Say what memory the process holds now; None where the system does not tell (it has no /proc)."""
+    with suppress(OSError, ValueError, IndexError):
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 class SystemEntropy(Entropy):

@@ -30,11 +30,11 @@ class CloseCode(IntEnum):
     VERSION_NOT_SUPPORTED = 19
     """The two nodes have no version of the protocol in common."""
     UNUSED = 20
-    """Nothing was said for a long time; dial again when there is something to say."""
+    """No document was exchanged for `UNUSED_S_MAX`; dial again when there is one."""
     RESOURCES = 21
     """The closing side has too many connections; dial again later."""
     TIMED_OUT = 22
-    """The peer was not heard for `IDLE_S_MAX`. Never sent: nobody was there to hear it."""
+    """The peer was not heard for too long, or did not answer a heartbeat. Sent all the same: it may hear us."""
     NOT_WANTED = 23
     """The closing side shares no document with the peer."""
     REMOVED = 24

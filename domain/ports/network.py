@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+from domain.connectivity.lifecycle import Lifecycle
 from domain.identifiers import PeerId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionStatistics:
-    """What a connection has carried so far, in bytes of datagrams (or of messages where there are none)."""
+    """What a connection has carried so far: bytes of datagrams (or of messages where there are none), and messages.
+
+    A message that was handed over counts as sent, one that was taken as received.
+    """
 
     bytes_sent: int
     bytes_received: int
+    messages_sent: int
+    messages_received: int
     round_trip_s: float | None
 
 
@@ -101,6 +107,14 @@ class Connection(Protocol):
 
     @property
     @abstractmethod
+    def lifecycle(self) -> Lifecycle:
+        """How far it is: `ENCRYPTED` or beyond once it has been handed out, `CLOSED` once it has ended.
+
+        The transport takes all steps but those that say what the node makes of it (`ACTIVATE`, and what follows `END`).
+        """
+
+    @property
+    @abstractmethod
     def remote_address(self) -> str:
         """Where the peer is now, as `host:port`."""
 
@@ -157,15 +171,24 @@ class NetworkInterface(Protocol):
         """Where we listen, as `host:port` that peers can dial, the best first; empty before `start`."""
 
     @abstractmethod
-    async def dial(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
+    async def dial(
+        self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
+    ) -> Connection:
         """Connect to `peer` at the first of the addresses where it answers.
 
         Returns once both sides have proven who they are. Cancelled, nothing stays behind. Not retried: the
         caller decides whether and when to dial again.
 
+        Args:
+            peer: Whose key has to be there.
+            addresses: Where it may be, the best first.
+            lifecycle: Takes the steps of this dial and becomes that of the connection; at rest (`AT_REST`) when it is
+                given. If the dial fails or is cancelled, it is left in the phase that it got to, or `CLOSED`.
+
         Raises:
             DialError: Nobody answered at any address.
-            HandshakeError: Somebody answered who is not `peer`, or not of our network, or of no common version.
+            HandshakeError: Somebody answered who is not `peer`, or not of our network, or of no common version; the
+                subclass says which.
         """
 
     @abstractmethod

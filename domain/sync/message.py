@@ -23,6 +23,7 @@ LogReference = int | LogKey
 
 REASON_BYTES_MAX: Final = 64
 EXCHANGES_MAX: Final = 2**32
+HEARTBEATS_MAX: Final = 2**32
 Fields = list[object]
 
 
@@ -272,8 +273,40 @@ class Digests:
         return cls(entries=tuple(_take_digest(entry) for entry in listed))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """On the control channel: "are you there?" from the side that dialled, and the same number back."""
+
+    TAG: ClassVar[int] = 10
+    number: int
+    is_answer: bool
+
+    def fields(self) -> tuple[Value, ...]:
+        """Give what follows the tag."""
+        return (self.number, self.is_answer)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Self:
+        """Check what follows the tag."""
+        number, is_answer = fields
+        return cls(
+            number=codec.take_int(number, maximum=HEARTBEATS_MAX),
+            is_answer=codec.take_bool(is_answer),
+        )
+
+
 Message = (
-    Have | PreSync | CompactOperation | BodyPart | Done | Ack | Nack | Join | JoinRefused | Digests
+    Have
+    | PreSync
+    | CompactOperation
+    | BodyPart
+    | Done
+    | Ack
+    | Nack
+    | Join
+    | JoinRefused
+    | Digests
+    | Heartbeat
 )
 
 BY_TAG: Final[dict[int, type[Message]]] = {
@@ -289,6 +322,7 @@ BY_TAG: Final[dict[int, type[Message]]] = {
         Join,
         JoinRefused,
         Digests,
+        Heartbeat,
     )
 }
 

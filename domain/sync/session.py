@@ -36,6 +36,7 @@ from domain.sync.message import (
     Digests,
     Done,
     Have,
+    Heartbeat,
     Join,
     JoinRefused,
     LogReference,
@@ -89,7 +90,7 @@ ALLOWED: Final[Mapping[type[Message], frozenset[State]]] = {
     Join: ANY,
     JoinRefused: TALKING,
 }
-"""In which states each message may come; `Digests` belong to the control channel."""
+"""In which states each message may come; `Digests` and `Heartbeat` belong to the control channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +352,7 @@ class SyncSession:
                 yield JoinAsked(message)
             case JoinRefused():
                 yield JoiningRefused(message.reason)
-            case Digests():
+            case Digests() | Heartbeat():
                 raise AssertionError("not allowed in any state")
 
     def _resolve(self, log: LogReference) -> LogKey:

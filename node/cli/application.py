@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-import node.cli.membership  # noqa: F401 - its commands
+import node.cli.membership
+import node.cli.reports  # noqa: F401 - its commands, as those of the one before
 from domain.errors import UsageError
 from node.cli.answering import (
     Answer,
@@ -260,50 +261,6 @@ def watch(
     follow(invocation, "watch", {"document": document}, shower(invocation, show))
 
 
-@command(application, "peers", "culm peers --json")
-def peers(invocation: Invocation) -> None:
-    """List the peers that this node knows: state, address, how long connected, last error, next attempt."""
-
-    def show(given: Answer) -> None:
-        rows = [
-            [
-                short(each["peer"]),
-                str(each["state"]),
-                str(each["address"] or ", ".join(map(str, listed(each["addresses"])))),
-                _duration(each["connected_s"]),
-                _duration(each["next_attempt_s"]),
-                str(len(listed(each["documents"]))),
-                str(each["last_error"] or ""),
-            ]
-            for each in dicts(given["peers"])
-        ]
-        heads = ("PEER", "STATE", "ADDRESS", "FOR", "NEXT TRY", "DOCUMENTS", "LAST ERROR")
-        answer(table(heads, rows))
-
-    carry_out(invocation, "peers", {}, shower(invocation, show))
-
-
-@command(application, "status", "culm status")
-def status(invocation: Invocation) -> None:
-    """Show the node and its documents: members, and how many operations each has not acknowledged yet."""
-
-    def show(given: Answer) -> None:
-        answer(f"culm {given['version']}")
-        answer(f"peer {given['peer']}")
-        answer(f"data {given['data']}")
-        answer(f"listening on {', '.join(map(str, listed(given['addresses'])))}")
-        answer(f"connections {given['connections']}")
-        for each in dicts(given["documents"]):
-            answer(f"document {short(each['document'])} {plain(str(each['name']))}")
-            answer(f"  role {each['role'] or 'no member'}, {each['operations']} operations")
-            pending = each["pending"]
-            assert isinstance(pending, dict)
-            for peer, count in pending.items():
-                answer(f"  member {short(peer)}: " + (f"lacks {count}" if count else "has all"))
-
-    carry_out(invocation, "status", {}, shower(invocation, show))
-
-
 @command(application, "export", "culm export 'meeting notes' notes.txt --format text")
 def export(
     invocation: Invocation,
@@ -440,10 +397,6 @@ def _seconds(text: str) -> float:
     if match is None:
         raise UsageError(f"{text!r} is no time: 90s, 30m, 24h and 7d are")
     return float(int(match[1]) * UNITS_S[match[2]])
-
-
-def _duration(seconds: object) -> str:
-    return f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""
 
 
 def _brief(value: object) -> str:

@@ -53,5 +53,5 @@ def start_logging(level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     if level != "debug":
         # What the libraries say about each packet is for those who look for it.
-        for name in ("quic", "aiosqlite", "alembic", "sqlalchemy", "asyncio"):
+        for name in ("quic", "aiosqlite", "alembic", "sqlalchemy", "asyncio", "transitions"):
             logging.getLogger(name).setLevel(logging.WARNING)

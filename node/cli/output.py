@@ -28,6 +28,11 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
+def plain_lines(text: str) -> str:
+    """Do the same with text of several lines."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out rows in columns."""
     lines = [list(heads), *([plain(cell) for cell in row] for row in rows)]

@@ -1,12 +1,15 @@
 """Commands about peers and about the node as a whole: peers, status."""
 
+import dataclasses
 from collections.abc import AsyncGenerator
 
+from domain.connectivity.lifecycle import State
 from domain.identifiers import PeerId
 from node.commands.arguments import Arguments
 from node.commands.context import Answer, CommandContext, describe_document
 from node.owner import DocumentOwner
-from node.peers import PeerStatus
+from node.peer_status import PeerStatus
+from node.statistics import NodeStatistics, Noted, PeerStatistics
 from node.version import culm_version
 
 
@@ -19,36 +22,30 @@ async def peers(context: CommandContext, arguments: Arguments) -> AsyncGenerator
     for owner in node.owners():
         for peer in owner.document.ledger.membership.members():
             members.setdefault(peer, []).append(str(owner.document.document))
-    known = {peer: node.peers.known.get(peer) or PeerStatus() for peer in members}
-    known |= node.peers.known
+    known = dict.fromkeys(members) | node.peers.known
     known.pop(node.peer_id, None)
     yield {
         "peers": [
             {"peer": str(peer), "documents": sorted(members.get(peer, ()))}
-            | _connection(status, now)
+            | _describe(status, node.peers.next_dial(peer), now)
             for peer, status in sorted(known.items())
         ]
     }
 
 
-def _connection(status: PeerStatus, now: float) -> dict[str, object]:
-    connection = status.link.connection if status.link is not None else None
-    state = "not wanted"
-    if connection is not None:
-        state = "connected"
-    elif status.is_wanted:
-        state = "waiting" if status.next_dial is not None else "dialling"
-        state = state if status.addresses else "no address"
+def _describe(status: PeerStatus | None, next_dial: float | None, now: float) -> dict[str, object]:
+    """Say how it stands with a peer; None is one that we have only heard of."""
+    connection = status.link.connection if status is not None and status.link is not None else None
+    round_trip_s = connection.statistics().round_trip_s if connection is not None else None
     return {
-        "state": state,
+        "state": (status.lifecycle.state if status is not None else State.DISCONNECTED).value,
+        "since_s": round(now - status.lifecycle.since, 3) if status is not None else None,
         "address": connection.remote_address if connection is not None else None,
-        "addresses": list(status.addresses),
-        "connected_s": round(now - status.since, 3) if status.since is not None else None,
-        "failures": status.failures,
-        "last_error": status.last_error,
-        "next_attempt_s": (
-            round(max(0.0, status.next_dial - now), 3) if status.next_dial is not None else None
-        ),
+        "addresses": list(status.addresses) if status is not None else [],
+        "round_trip_ms": round(1e3 * round_trip_s, 3) if round_trip_s is not None else None,
+        "failures": status.failures if status is not None else 0,
+        "last_error": status.last_error if status is not None else None,
+        "next_attempt_s": round(max(0.0, next_dial - now), 3) if next_dial is not None else None,
     }
 
 
@@ -56,6 +53,7 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     """Give the state of the node and of its documents."""
     del arguments
     node = context.node
+    statistics = node.statistics()
     yield {
         "version": culm_version(),
         "peer": str(node.peer_id),
@@ -63,11 +61,40 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
         "addresses": list(node.addresses),
         "connections": len(node.peers.links()),
         "mirrored": sorted(context.mirrored),
+        "statistics": _count(statistics),
+        "report": statistics.report(),
         "documents": [
             describe_document(info) | _account(owner, node.peer_id)
             for info, owner in zip(node.documents(), node.owners(), strict=True)
         ],
     }
+
+
+def _count(statistics: NodeStatistics) -> dict[str, object]:
+    return {
+        "uptime_s": round(statistics.uptime_s, 3),
+        "memory_bytes": statistics.memory_bytes,
+        "overall": _count_peer(statistics.overall),
+        "peers": {str(peer): _count_peer(each) for peer, each in statistics.peers.items()},
+        "last_errors": [_note(each) for each in statistics.last_errors],
+        "security": [_note(each) for each in statistics.security],
+        "security_count": statistics.security_count,
+    }
+
+
+def _count_peer(statistics: PeerStatistics) -> dict[str, object]:
+    round_trip_s = statistics.round_trip_s
+    return dataclasses.asdict(statistics.traffic) | {
+        "connections": statistics.connections,
+        "reconnects": statistics.reconnects,
+        "errors": dict(statistics.errors),
+        "states": dict(statistics.states),
+        "round_trip_ms": round(1e3 * round_trip_s, 3) if round_trip_s is not None else None,
+    }
+
+
+def _note(noted: Noted) -> dict[str, object]:
+    return {"at_us": noted.at_us, "peer": str(noted.peer), "kind": noted.kind, "what": noted.what}
 
 
 def _account(owner: DocumentOwner, own_id: PeerId) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import AsyncGenerator
-from enum import IntEnum
+from collections.abc import AsyncGenerator, Mapping
+from enum import Enum
 
 from domain.events import DocumentEvent, Event
 from domain.identifiers import Identifier
@@ -44,8 +44,10 @@ def _plain(value: object) -> object:
     match value:
         case Identifier():
             return str(value)
-        case IntEnum():
+        case Enum():
             return value.name.lower()
+        case Mapping():
+            return dict(value)
         case bytes():
             return len(value)
         case frozenset() | tuple():

@@ -8,7 +8,7 @@ from pathlib import Path
 from adapters.quic.network import QuicNetwork
 from adapters.sql.database import SqlDatabase
 from adapters.system.data_directory import open_data_directory
-from adapters.system.environment import SystemClock, SystemEntropy
+from adapters.system.environment import SystemClock, SystemEntropy, resident_bytes
 from adapters.system.key_file import DeviceSecrets, load, load_or_create
 from domain.errors import NetworkError
 from domain.identity import DeviceKey
@@ -53,6 +53,7 @@ async def open_adapters(
                 traversal=traversal,
                 rendezvous=rendezvous_servers(config),
                 serves_anybody=config.is_rendezvous,
+                memory_bytes=resident_bytes,
             )
 
 

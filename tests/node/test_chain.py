@@ -8,7 +8,7 @@ from adapters.simulation.link import TraceEvent, TraceKind
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
-from domain.events import PeerConnected
+from domain.events import ConnectionActive
 from domain.identifiers import LogKey
 from domain.sync.message import CompactOperation, decode_message
 from node import Document, Node, NodeConfig
@@ -173,7 +173,7 @@ def test_three_that_are_all_connected_send_each_operation_to_each_once(seed: int
         connected = 0
         async with asyncio.timeout(WAIT_S):
             async for event in c.node.events():
-                connected += isinstance(event, PeerConnected) and event.peer == a.node.peer_id
+                connected += isinstance(event, ConnectionActive) and event.peer == a.node.peer_id
                 if connected:
                     break
         await asyncio.sleep(WRITING_SINCE_S - network.loop.time())

@@ -251,7 +251,7 @@ async def test_join_brings_the_content(
     await until(lambda: owner.receipts.pending(member) == 0)
     assert (await done(here, "status"))["documents"][0]["pending"] == {str(member): 0}
     [peer] = (await done(here, "peers"))["peers"]
-    assert (peer["state"], peer["documents"]) == ("connected", [joined["document"]])
+    assert (peer["state"], peer["documents"]) == ("active", [joined["document"]])
     json.dumps(await done(here, "status"))
 
 
@@ -281,7 +281,7 @@ async def test_watch_tells_what_happens(here: NodeCommands, there: NodeCommands)
     invite = (await done(here, "invite", document="notes"))["invite"]
     async with following(here, "watch") as (_, answers):
         await done(there, "join", invite=invite)
-        wanted = {"peer-connected", "member-added"}
+        wanted = {"connection-active", "member-added"}
         await until(lambda: wanted <= {each["event"] for each in answers})
     for answer in answers:
         json.dumps(answer)

@@ -84,7 +84,7 @@ def test_partition_keeps_edits_apart_until_it_heals(network: NodeNetwork) -> Non
             with pytest.raises(
                 NotSettledError, match=r"bob lacks 1 of the \d+ operations of 'notes'"
             ):
-                await network.converged(document, copy)
+                await network.converged(document, copy, within_s=60)
             await asyncio.sleep(300)  # longer than connections bear silence
             assert lines(copy) == []
             network.heal()

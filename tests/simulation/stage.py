@@ -21,7 +21,7 @@ from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import VirtualTimeLoop
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
-from domain.limits import IDLE_S_MAX
+from domain.limits import PEER_SILENCE_S_MAX
 from node import NodeConfig
 from node.environment import Environment
 from node.wiring.simulated import simulated_adapters, simulated_quic_adapters
@@ -173,8 +173,8 @@ class DatagramStage(Stage):
         options: The scenario.
     """
 
-    silence_s = IDLE_S_MAX
-    settle_s = 60.0 + IDLE_S_MAX
+    silence_s = PEER_SILENCE_S_MAX
+    settle_s = 60.0 + PEER_SILENCE_S_MAX
     """A connection whose other end restarted, or whose NAT box did, is missed only after its idle time-out."""
 
     def __init__(self, seed: int, options: Options) -> None:

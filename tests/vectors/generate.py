@@ -40,6 +40,7 @@ from domain.sync.message import (
     Digests,
     Done,
     Have,
+    Heartbeat,
     Join,
     JoinRefused,
     Message,
@@ -213,6 +214,7 @@ def example_messages() -> dict[str, Message]:
         "join": Join(invite_key=INVITE_KEY.peer, prekey_hash=None, proof=bytes(64)),
         "join refused": JoinRefused(reason="expired"),
         "digests": Digests(entries=((bytes(32), bytes([1]) * 32),)),
+        "heartbeat": Heartbeat(number=7, is_answer=True),
     }
 
 

@@ -1,0 +1,95 @@
+"""The commands that look at a node: how it stands with its peers, and what has happened."""
+
+from typing import Annotated, Final
+
+import typer
+
+from node.cli.answering import Answer, application, carry_out, dicts, listed, shower
+from node.cli.invocation import Invocation, command
+from node.cli.output import answer, plain, plain_lines, short, table
+
+PEER_HEADS: Final = (
+    "PEER",
+    "STATE",
+    "SINCE",
+    "ADDRESS",
+    "ROUND TRIP",
+    "NEXT TRY",
+    "DOCUMENTS",
+    "LAST ERROR",
+)
+
+
+@command(application, "peers", "culm peers --json")
+def peers(invocation: Invocation) -> None:
+    """List the peers that this node knows.
+
+    STATE is that of the life cycle: active peers are connected, reconnecting ones are dialled again at NEXT TRY, and
+    failed ones are still dialled every 15 minutes, and as soon as they show a sign of life.
+    """
+    show = shower(invocation, lambda given: answer(_peers_table(given)))
+    carry_out(invocation, "peers", {}, show)
+
+
+@command(application, "status", "culm status --report")
+def status(
+    invocation: Invocation,
+    report: Annotated[
+        bool, typer.Option("--report", help="Add traffic, reconnects and the last errors.")
+    ] = False,
+) -> None:
+    """Show the node and its documents: members, and how many operations each has not acknowledged yet."""
+
+    def show(given: Answer) -> None:
+        answer(_status_lines(given))
+        if report:
+            answer(plain_lines(str(given["report"])))
+
+    carry_out(invocation, "status", {}, shower(invocation, show))
+
+
+def _peers_table(given: Answer) -> str:
+    """The answer of `peers`, a line each."""
+    rows = [
+        [
+            short(each["peer"]),
+            str(each["state"]),
+            _duration(each["since_s"]),
+            str(each["address"] or ", ".join(map(str, listed(each["addresses"])))),
+            _milliseconds(each["round_trip_ms"]),
+            _duration(each["next_attempt_s"]),
+            str(len(listed(each["documents"]))),
+            str(each["last_error"] or ""),
+        ]
+        for each in dicts(given["peers"])
+    ]
+    return table(PEER_HEADS, rows)
+
+
+def _status_lines(given: Answer) -> str:
+    """The answer of `status`: the node, then each document with what is pending for whom."""
+    lines = [
+        f"culm {given['version']}",
+        f"peer {given['peer']}",
+        f"data {given['data']}",
+        f"listening on {', '.join(map(str, listed(given['addresses'])))}",
+        f"connections {given['connections']}",
+    ]
+    for each in dicts(given["documents"]):
+        lines.append(f"document {short(each['document'])} {plain(str(each['name']))}")
+        lines.append(f"  role {each['role'] or 'no member'}, {each['operations']} operations")
+        pending = each["pending"]
+        assert isinstance(pending, dict)
+        lines += [
+            f"  member {short(peer)}: " + (f"lacks {count}" if count else "has all")
+            for peer, count in pending.items()
+        ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: object) -> str:
+    return f"{seconds:.0f} s" if isinstance(seconds, int | float) else ""
+
+
+def _milliseconds(value: object) -> str:
+    return f"{value:.1f} ms" if isinstance(value, int | float) else ""
