@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Final
 
 from blake3 import blake3
@@ -59,8 +60,8 @@ from node.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 ANSWER_S_MAX: Final = 2.0
-RENEW_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Waits between the offers with which a connection whose ways are all silent is mended."""
+RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
+"""Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
 RECONNECT_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 DAY_S: Final = 86_400
 HOURS_AROUND: Final = (-1, 0, 1)
@@ -395,13 +396,14 @@ class Signalling:
         """Exchange offers again with peers whose ways have all fallen silent."""
         while True:
             peer = await self._traversal.trouble()
-            if peer not in self._renewing:
+            is_met = any(peer in members for _, members in self._documents())
+            if is_met and peer not in self._renewing:
                 self._renewing.add(peer)
                 self._runtime.spawn(self._renew(peer), f"renew {peer.short}")
 
     async def _renew(self, peer: PeerId) -> None:
         try:
-            for wait_s in RENEW_S:
+            for wait_s in chain(RENEW_S, repeat(RENEW_S[-1])):
                 await asyncio.sleep(wait_s)
                 if not self._traversal.is_dark(peer):
                     return

@@ -25,6 +25,7 @@ from domain.ports.environment import Clock
 _logger: Final = logging.getLogger(__name__)
 
 ALLOCATE_S_MAX: Final = 4.0
+CHECK_S_MAX: Final = 1.0
 LIFETIME_S: Final = 600
 CHANNEL_REFRESH_S: Final = 240
 WAYS_MAX: Final = 8
@@ -133,6 +134,21 @@ class Relay:
             protocol.is_wanted = False
             transport.close()
 
+    async def check(self) -> None:
+        """Ask the server whether it still knows the port; if not, it is gone."""
+        opened = self._opened
+        if opened is None:
+            return
+        request = stun.Message(message_method=stun.Method.REFRESH, message_class=stun.Class.REQUEST)
+        request.attributes["LIFETIME"] = LIFETIME_S
+        try:
+            async with asyncio.timeout(CHECK_S_MAX):
+                await _client(opened).request_with_retry(request)
+        except (OSError, stun.TransactionError, TimeoutError):
+            if self._opened is opened:
+                _client(opened).transport.close()
+                self._end(opened[1])
+
     # --- Getting it ---
 
     async def _work(self, way: Way, start: asyncio.Event) -> None:
@@ -207,6 +223,7 @@ class _RelayProtocol(asyncio.DatagramProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The allocation is gone."""
         if self.is_wanted:
+            self.is_wanted = False
             self._ended(self)
 
 
@@ -218,9 +235,12 @@ def _tls_context(server: TurnServer) -> ssl.SSLContext:
     return context
 
 
+def _client(opened: Opened) -> Any:  # noqa: ANN401 - aioice has no other way to what it has made
+    return opened[0]._TurnTransport__inner_protocol  # type: ignore[attr-defined] # noqa: SLF001
+
+
 def _check_pin(opened: Opened, pin: bytes) -> None:
-    inner = opened[0]._TurnTransport__inner_protocol.transport  # type: ignore[attr-defined] # noqa: SLF001 - aioice has no other way to it
-    secured = inner.get_extra_info("ssl_object")
+    secured = _client(opened).transport.get_extra_info("ssl_object")
     certificate = secured.getpeercert(binary_form=True) if secured is not None else None
     if certificate is None or hashlib.sha256(certificate).digest() != pin:
         opened[1].is_wanted = False

@@ -16,7 +16,7 @@ from domain.connectivity.candidate import Candidate
 from domain.connectivity.probe import ProbeError, ProbeKey, key_id_of
 from domain.errors import DialError
 from domain.identifiers import PeerId
-from domain.limits import OFFER_S_MAX, PUNCHES_MAX
+from domain.limits import CANDIDATES_MAX, OFFER_S_MAX, PUNCHES_MAX
 from domain.ports.environment import Clock, Entropy
 
 RELAY_PATIENCE_S: Final = 0.35
@@ -174,12 +174,12 @@ class Paths(ProbeHost):
         path = self.find(peer)
         if path is not None and path.prober is not None:
             self._probe(path.prober, key, listed)
-        if path is None or path.prober is None or path.prober.table.is_dark:
-            punch = self._punches.get(peer)
-            if punch is None or punch.ready.done():
-                punch = self._start_punch(peer)
-            punch.is_hopeless_directly = hopeless
-            self._probe(punch.prober, key, listed)
+            return
+        punch = self._punches.get(peer)
+        if punch is None or punch.ready.done():
+            punch = self._start_punch(peer)
+        punch.is_hopeless_directly = hopeless
+        self._probe(punch.prober, key, listed)
 
     def _probe(self, prober: Prober, key: ProbeKey, candidates: tuple[Candidate, ...]) -> None:
         now = self.now()
@@ -236,7 +236,8 @@ class Paths(ProbeHost):
         """Our port at the relay is gone."""
         self.has_relay = False
         for prober in self._probers():
-            prober.table.drop_relay()
+            found = prober.table.drop_relay()
+            prober.offered = tuple(dict.fromkeys((*prober.offered, *found)))[-CANDIDATES_MAX:]
             prober.poke()
 
     def _probers(self) -> list[Prober]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from adapters.nat.behavior import discover
 from adapters.nat.relay import Entered, Relay, RelayError
-from adapters.nat.stun import StunClient, StunError, is_stun
+from adapters.nat.stun import StunAnswer, StunClient, is_stun
 from adapters.quic.network import QuicNetwork
 from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
 from domain.connectivity.address import Address
@@ -37,6 +37,7 @@ MAPPING_KEEPALIVE_S: Final = 20.0
 """Some boxes forget a mapping of UDP after 30 s, though RFC 4787 asks for 120."""
 PUNCH_S_MAX: Final = 6.0
 HAIRPIN_S_MAX: Final = 1.0
+FRESH_S_MAX: Final = 1.0
 FIRST_LOOK_S_MAX: Final = 3.0
 SERVERS_MAX: Final = 8
 RELAY_RETRY_S: Final = 30.0
@@ -51,6 +52,9 @@ class _StunServer:
     mapped: Address | None = None
     round_trip_s: float | None = None
     error: str | None = None
+
+
+_Asked = list[tuple[_StunServer, asyncio.Future[StunAnswer]]]
 
 
 class QuicTraversal(Traversal):
@@ -114,7 +118,9 @@ class QuicTraversal(Traversal):
                 async with asyncio.timeout(FIRST_LOOK_S_MAX):
                     await self._looked.wait()
         elif is_fresh:
-            await self._ask_all()
+            asked = self._start_asking()
+            await self._relay.check()
+            await self._hear_all(asked, FRESH_S_MAX)
         if with_relay and self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
@@ -250,20 +256,29 @@ class QuicTraversal(Traversal):
                 server.address = server.name
 
     async def _ask_all(self) -> None:
-        asked = [
+        await self._hear_all(self._start_asking(), None)
+
+    def _start_asking(self) -> _Asked:
+        return [
             (each, self._stun.ask(each.address))
             for each in self._servers
             if each.address is not None
         ]
+
+    async def _hear_all(self, asked: _Asked, within_s: float | None) -> None:
+        if asked:
+            await asyncio.wait([future for _, future in asked], timeout=within_s)
         for server, future in asked:
-            try:
-                answer = await future
-            except StunError as error:
-                server.mapped = server.round_trip_s = None
-                server.error = str(error)
-            else:
+            server.mapped = server.round_trip_s = None
+            if not future.done() or future.cancelled():
+                future.cancel()
+                server.error = "no answer in time"
+                continue
+            error = future.exception()
+            server.error = str(error) if error is not None else None
+            if error is None:
+                answer = future.result()
                 server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
-                server.error = None
 
     @property
     def _hosts_outside(self) -> frozenset[str]:

@@ -205,13 +205,19 @@ class PairTable:
         self._counter = max(self._counter, other._counter)  # noqa: SLF001
         return [key_id for key_id in other.key_ids if key_id in self._keys]
 
-    def drop_relay(self) -> None:
-        """Our port at the relay is gone."""
-        for pair in [each for each in self._states if each.by_relay]:
+    def drop_relay(self) -> list[Candidate]:
+        """Our port at the relay is gone; where the peer answered it, for another port to try."""
+        gone = {pair: state for pair, state in self._states.items() if pair.by_relay}
+        for pair in gone:
             del self._states[pair]
         if self.active is not None and self.active.by_relay:
             self.active = None
             self._nominate(None)
+        return [
+            Candidate(CandidateKind.SERVER_REFLEXIVE, pair.address)
+            for pair, state in gone.items()
+            if state.answered_at is not None
+        ]
 
     def _insert(self, pair: Pair, kind: CandidateKind, now: float) -> PairState | None:
         if len(self._states) >= PAIRS_MAX and not self._forget_one():
@@ -341,10 +347,10 @@ class PairTable:
         return min((state.next_at for state in self._states.values()), default=None)
 
     def _key_for(self, state: PairState) -> ProbeKey:
-        """The newest key; for a pair that lives, the newest that the peer is known to have."""
+        """The newest key; for a pair that has answered, the newest that the peer is known to have."""
         keys = list(self._keys.values())
         proven = [entry for entry in keys if entry.is_proven]
-        return (proven if proven and state.is_alive else keys)[-1].key
+        return (proven if proven and state.answered_at is not None else keys)[-1].key
 
     def _make_nonce(self, state: PairState, now: float) -> bytes:
         self._counter += 1

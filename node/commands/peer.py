@@ -28,9 +28,17 @@ async def peers(context: CommandContext, arguments: Arguments) -> AsyncGenerator
         "peers": [
             {"peer": str(peer), "documents": sorted(members.get(peer, ()))}
             | _describe(status, node.peers.next_dial(peer), now)
+            | {"path": _path(context, peer)}
             for peer, status in sorted(known.items())
         ]
     }
+
+
+def _path(context: CommandContext, peer: PeerId) -> str | None:
+    """How packets go to a connected peer; None if that is not known."""
+    traversal = context.node.environment.traversal
+    is_relayed = traversal.is_relayed(peer) if traversal is not None else None
+    return None if is_relayed is None else "relayed" if is_relayed else "direct"
 
 
 def _describe(status: PeerStatus | None, next_dial: float | None, now: float) -> dict[str, object]:
@@ -59,6 +67,7 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
         "peer": str(node.peer_id),
         "data": str(context.directory),
         "addresses": list(node.addresses),
+        "nat": node.environment.traversal.nat.name if node.environment.traversal else None,
         "connections": len(node.peers.links()),
         "mirrored": sorted(context.mirrored),
         "statistics": _count(statistics),

@@ -240,7 +240,7 @@ def test_ways_by_the_relay_end_with_it() -> None:
     world.offer(RELAY)
     world.run(1)
     assert world.table.active == RELAY
-    world.table.drop_relay()
+    assert [each.address for each in world.table.drop_relay()] == [RELAY.address]
     assert world.table.active is None
     assert not world.table.can_send
 
@@ -256,6 +256,20 @@ def test_a_living_way_is_asked_under_a_key_that_the_peer_is_known_to_have() -> N
     world.offer(OTHER)
     (probe,) = world.table.due(world.now)
     assert key(BOB, b"offer").open(probe.data) == Ping(probe.data[10:22])
+
+
+def test_a_dead_way_comes_back_though_offers_that_nobody_got_brought_new_keys() -> None:
+    world = World(DIRECT)
+    world.offer(DIRECT)
+    world.run(1)
+    world.live.clear()
+    for number in range(10):
+        world.table.add_key(key(ALICE, bytes([number])))
+        world.run(10)
+    assert not world.table.can_send
+    world.live.add(DIRECT)
+    world.run(PROBE_MISSED_S[-1])
+    assert world.table.can_send
 
 
 def test_keys_are_bounded_and_that_of_the_hello_stays() -> None:

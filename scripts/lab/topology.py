@@ -1,0 +1,211 @@
+"""The network of the lab: two houses behind boxes, and a public segment, each in a network namespace of its own.
+
+    ha 10.213.1.2 -[lan]- na 198.51.100.101 -[wan]- pub 198.51.100.1, .10, .11 -[wan]- nb 198.51.100.102 -[lan]- hb
+
+The prefixes are for documentation (RFC 5737) or of a private range that few use, and exist in these namespaces alone.
+Everything carries the number of our process in its name, and is gone when the block ends, however it ends.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from scripts.lab.rules import rules
+
+SIDES: Final = ("a", "b")
+PUBLIC: Final = "198.51.100.1"
+SERVERS: Final = ("198.51.100.10", "198.51.100.11")
+WIRE: Final = Path(__file__).with_name("wire.py")
+COMMAND_S_MAX: Final = 20
+
+
+class LabError(Exception):
+    """The lab cannot be built here; the text says why."""
+
+
+def run(*arguments: str, given: str | None = None) -> str:
+    """Run a command.
+
+    Raises:
+        LabError: It failed; the text is what it said.
+    """
+    try:
+        done = subprocess.run(
+            arguments,
+            input=given,
+            text=True,
+            capture_output=True,
+            timeout=COMMAND_S_MAX,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise LabError(f"{arguments[0]} is not installed") from None
+    if done.returncode:
+        raise LabError(f"{' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+class Wire:
+    """The line between a box and the public segment.
+
+    Args:
+        process: The process that carries its frames.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def set(self, **options: float) -> None:
+        """Change how it behaves: `delay_ms`, `jitter_ms`, `loss`, `is_up`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(options) + "\n")
+        self._process.stdin.flush()
+
+
+class Topology:
+    """The namespaces; made by `build`.
+
+    Args:
+        prefix: What the names of all namespaces begin with.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.wires: dict[str, Wire] = {}
+        self._ports = {"a": 10_000, "b": 10_000}
+        self._types: dict[str, str] = {}
+
+    def name(self, short: str) -> str:
+        """The namespace of that short name."""
+        return f"{self.prefix}{short}"
+
+    def inside(self, short: str, *arguments: str, given: str | None = None) -> str:
+        """Run a command in a namespace."""
+        return run("ip", "netns", "exec", self.name(short), *arguments, given=given)
+
+    def public_address(self, side: str) -> str:
+        """The address of a box outside."""
+        return f"198.51.100.{101 + SIDES.index(side)}"
+
+    def set_nat(self, side: str, kind: str) -> None:
+        """Let a box be of a type; all mappings are forgotten."""
+        self._types[side] = kind
+        low = self._ports[side]
+        text = rules(
+            kind,
+            public=self.public_address(side),
+            lan=f"10.213.{1 + SIDES.index(side)}.0/24",
+            ports=f"{low}-{low + 9_999}",
+        )
+        self.inside(f"n{side}", "nft", "-f", "-", given=text)
+        self.flush(side)
+
+    def flush(self, side: str) -> None:
+        """Let a box forget its mappings."""
+        self.inside(f"n{side}", "conntrack", "-F")
+
+    def rebind(self, side: str) -> None:
+        """Let a box forget its mappings and take other ports from now on."""
+        self._ports[side] = 30_000 - self._ports[side]
+        self.set_nat(side, self._types[side])
+
+    def block_udp(self, side: str, *, except_to: str) -> None:
+        """Let a box drop all UDP but that with one address."""
+        for chain, ours, theirs in (("out", "oifname", "daddr"), ("back", "iifname", "saddr")):
+            text = f"""
+table ip block {{ chain {chain} {{ type filter hook forward priority -10; policy accept;
+  {ours} "wan" ip {theirs} {except_to} accept
+  {ours} "wan" meta l4proto udp drop
+}} }}
+"""
+            self.inside(f"n{side}", "nft", "-f", "-", given=text)
+
+    def unblock_udp(self, side: str) -> None:
+        """End `block_udp`."""
+        with suppress(LabError):
+            self.inside(f"n{side}", "nft", "delete", "table", "ip", "block")
+
+
+@contextmanager
+def build() -> Iterator[Topology]:
+    """Build the network, and take it away at the end.
+
+    Raises:
+        LabError: It cannot be built: not root, or something is missing.
+    """
+    if os.geteuid() != 0:
+        raise LabError("network namespaces need root")
+    topology = Topology(f"culm{os.getpid() % 100_000}")
+    with ExitStack() as stack:
+        for short in ("pub", "na", "nb", "ha", "hb"):
+            run("ip", "netns", "add", topology.name(short))
+            stack.callback(_delete, topology.name(short))
+            topology.inside(short, "ip", "link", "set", "lo", "up")
+        _build_public(topology)
+        for side in SIDES:
+            _build_house(topology, side, stack)
+        yield topology
+
+
+def _delete(namespace: str) -> None:
+    for process in run("ip", "netns", "pids", namespace).split():
+        with suppress(ProcessLookupError):
+            os.kill(int(process), 9)
+    with suppress(LabError):
+        run("ip", "netns", "delete", namespace)
+
+
+def _build_public(topology: Topology) -> None:
+    topology.inside("pub", "ip", "link", "add", "br0", "type", "bridge")
+    for address in (PUBLIC, *SERVERS):
+        topology.inside("pub", "ip", "addr", "add", f"{address}/24", "dev", "br0")
+    topology.inside("pub", "ip", "link", "set", "br0", "up")
+
+
+def _build_house(topology: Topology, side: str, stack: ExitStack) -> None:
+    number, box, host = 1 + SIDES.index(side), f"n{side}", f"h{side}"
+    topology.wires[side] = _start_wire(topology, side, stack)
+    topology.inside("pub", "ip", "link", "set", f"w{side}", "master", "br0", "up")
+    topology.inside(box, "ip", "addr", "add", f"{topology.public_address(side)}/24", "dev", "wan")
+    topology.inside(box, "ip", "link", "set", "wan", "up")
+    topology.inside(box, "ip", "route", "add", "default", "via", PUBLIC)
+    run(
+        *("ip", "link", "add", "lan", "netns", topology.name(box), "type", "veth"),
+        *("peer", "name", "eth0", "netns", topology.name(host)),
+    )
+    topology.inside(box, "ip", "addr", "add", f"10.213.{number}.1/24", "dev", "lan")
+    topology.inside(box, "ip", "link", "set", "lan", "up")
+    topology.inside(box, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    topology.inside(host, "ip", "addr", "add", f"10.213.{number}.2/24", "dev", "eth0")
+    topology.inside(host, "ip", "link", "set", "eth0", "up")
+    topology.inside(host, "ip", "route", "add", "default", "via", f"10.213.{number}.1")
+
+
+def _start_wire(topology: Topology, side: str, stack: ExitStack) -> Wire:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(WIRE)),
+            *(topology.name(f"n{side}"), "wan", topology.name("pub"), f"w{side}"),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    stack.callback(_stop, process)
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != "ready":
+        raise LabError("the wire cannot be made: is /dev/net/tun there?")
+    return Wire(process)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,142 @@
+"""The NAT lab: real nodes behind the kernel's own NAT, in network namespaces. Needs root, nftables, conntrack, coturn.
+
+    scripts/nat_lab.py matrix --json                     16 ordered pairs of box types
+    scripts/nat_lab.py matrix --pairs symmetric:symmetric --rtt-ms 50
+    scripts/nat_lab.py scenario --list
+    scripts/nat_lab.py scenario rebind-both --json
+
+What it builds is gone when it ends, also when it is interrupted. The same runs in virtual time, by the same names, in
+`tests/adapters/simulation/internet`.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from domain.errors import CulmError
+from scripts.lab.processes import Lab, LabNode, servers, until
+from scripts.lab.rules import TYPES
+from scripts.lab.scenarios import SCENARIOS
+from scripts.lab.topology import LabError, build
+
+MEET_S_MAX: Final = 30.0
+UNABLE: Final = 3
+
+
+async def meet(lab: Lab, a: str, b: str) -> dict[str, Any]:
+    """Let two nodes behind such boxes meet: the left one joins a document of the right one."""
+    result: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "connected": False,
+        "path": None,
+        "dial_ms": None,
+        "first_sync_ms": None,
+    }
+    with lab.houses(a, b) as (left, right):
+        await looked_around(left)
+        await looked_around(right)
+        document = str((await right.ask("create", name="shared"))["document"])
+        await right.write(document, "founded")
+        invite = (await right.ask("invite", document=document, uses=1))["invite"]
+        started = time.monotonic()
+        try:
+            await left.ask("join", invite=invite)
+        except CulmError as error:
+            return result | {"error": str(error)}
+        joined = time.monotonic()
+        synced: bool = await until(lambda: _shows(left, document, "founded"), within_s=MEET_S_MAX)
+        result["first_sync_ms"] = round(1_000 * (time.monotonic() - started), 1)
+        result["dial_ms"] = round(1_000 * (joined - started), 1)
+        for node, other, line in ((left, right, "by-left"), (right, left, "by-right")):
+            await node.write(document, line)
+            synced &= await until(lambda: _shows(other, document, line), within_s=MEET_S_MAX)  # noqa: B023 - awaited here
+        synced &= await left.text(document) == await right.text(document)
+        return result | {"connected": synced, "path": await left.path_to(right.peer)}
+
+
+async def looked_around(node: LabNode) -> None:
+    """Wait until a node knows what network it is in."""
+
+    async def knows() -> bool:
+        return bool((await node.ask("status"))["nat"] != "unknown")
+
+    await until(knows, within_s=10.0)
+
+
+async def _shows(node: LabNode, document: str, line: str) -> bool:
+    return line in await node.text(document)
+
+
+async def matrix(lab: Lab, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let all pairs meet, one after the other."""
+    for wire in lab.topology.wires.values():
+        wire.set(delay_ms=arguments.rtt_ms / 4)
+    wanted = arguments.pairs or [f"{a}:{b}" for a in TYPES for b in TYPES]
+    pairs = []
+    for pair in wanted:
+        a, _, b = pair.partition(":")
+        result = await meet(lab, a, b)
+        print(json.dumps(result), file=sys.stderr)
+        pairs.append(result)
+    return {
+        "pairs": pairs,
+        "connected": sum(each["connected"] for each in pairs),
+        "direct": sum(each["connected"] and each["path"] == "direct" for each in pairs),
+    }
+
+
+async def scenario(lab: Lab, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Play one scenario."""
+    return {"name": arguments.name} | await SCENARIOS[arguments.name](lab)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("matrix", "scenario"):
+        command = commands.add_parser(name)
+        command.add_argument("--json", action="store_true", help="one line of JSON on stdout")
+        command.add_argument("--keep", metavar="DIR", help="keep the files of all processes there")
+        if name == "matrix":
+            command.add_argument("--pairs", nargs="+", metavar="A:B", help=", ".join(TYPES))
+            command.add_argument("--rtt-ms", type=float, default=0.0, metavar="N")
+        else:
+            command.add_argument("name", nargs="?", choices=sorted(SCENARIOS))
+            command.add_argument("--list", action="store_true", help="say which there are")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Build the lab, run, and take it away."""
+    arguments = parse(sys.argv[1:])
+    if arguments.command == "scenario" and (arguments.list or not arguments.name):
+        print("\n".join(SCENARIOS))
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    play = matrix if arguments.command == "matrix" else scenario
+    try:
+        with tempfile.TemporaryDirectory(prefix="culm-lab-") as temporary, build() as topology:
+            directory = Path(arguments.keep or temporary)
+            directory.mkdir(parents=True, exist_ok=True)
+            with servers(topology, directory) as lab:
+                result = asyncio.run(play(lab, arguments))
+    except LabError as error:
+        print(f"the lab cannot run here: {error}", file=sys.stderr)
+        return UNABLE
+    print(json.dumps(result) if arguments.json else json.dumps(result, indent=2))
+    is_good = result.get("ok", result.get("connected") == len(result.get("pairs", ())))
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
