@@ -102,6 +102,7 @@ async def join(
             await documents.forget(owner)
         raise
     peers.want(wanted.inviter, wanted.addresses)
+    await peers.remember(wanted.inviter)
     return owner
 
 

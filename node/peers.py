@@ -106,7 +106,7 @@ class Peers:
             self._status(record.peer).addresses = record.addresses
         self._runtime.spawn(self._accept(), "accept")
         self._runtime.spawn(self._watch(), "peers")
-        self._runtime.spawn(self._remember(), "remember peers")
+        self._runtime.spawn(self._remember_all(), "remember peers")
 
     def _status(self, peer: PeerId) -> PeerStatus:
         status = self.known.get(peer)
@@ -455,22 +455,26 @@ class Peers:
 
     # -- Remembering --
 
-    async def _remember(self) -> None:
-        """Keep on disk where wanted peers are; strangers leave no trace there."""
-        while True:
-            for peer, status in tuple(self.known.items()):
-                if status.is_news and status.is_wanted:
-                    status.is_news = False
-                    await self._save(peer, status)
-            await self._news.wait()
-
-    async def _save(self, peer: PeerId, status: PeerStatus) -> None:
+    async def remember(self, peer: PeerId) -> None:
+        """Keep on disk where a wanted peer is, if that is news; after a full disk again at the next news."""
+        status = self.known.get(peer)
+        if status is None or not (status.is_news and status.is_wanted):
+            return
         seen_us = self._clock.timestamp_us() if status.link is not None else 0
         record = PeerRecord(peer=peer, addresses=status.addresses, seen_us=seen_us)
         try:
             await self._store.save_peer(record)
         except StorageError as error:
             logger.warning("peers.not_remembered", extra={"peer": peer.short, "error": str(error)})
+        else:
+            status.is_news = status.addresses != record.addresses
+
+    async def _remember_all(self) -> None:
+        """Keep on disk where wanted peers are; strangers leave no trace there."""
+        while True:
+            for peer in tuple(self.known):
+                await self.remember(peer)
+            await self._news.wait()
 
     async def close(self) -> None:
         """Close every connection, telling each peer that we stop."""

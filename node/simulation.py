@@ -152,6 +152,10 @@ class NodeNetwork:
         self._now.tell(f"the disk of {name} has space")
         self._now.find(name).machine.disk.mend()
 
+    def set_date(self, name: str, *, ahead_s: float) -> None:
+        """Let the date of a machine be wrong by so many seconds from now on; time itself goes on as usual."""
+        self._now.find(name).machine.clock.wall_offset_s = ahead_s
+
     # -- The network --
 
     def partition(self, *groups: str | Iterable[str]) -> None:
