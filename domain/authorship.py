@@ -37,8 +37,9 @@ class Author:
     Args:
         key: Our device key.
         document: The document.
-        record: Which logs and secrets are ours.
+        record: Which logs are ours.
         ledger: Everything that is committed.
+        secret: Gives the secret to seal with, where there is one.
         tips: Gives the operations that we have applied and no other such one builds on.
     """
 
@@ -48,12 +49,13 @@ class Author:
         document: DocumentId,
         record: DocumentRecord,
         ledger: Ledger,
+        secret: Callable[[], DocumentSecret | None],
         tips: Callable[[], Collection[OperationId]],
     ) -> None:
         self._key = key
         self._document = document
-        self._record = record
         self._ledger = ledger
+        self._secret = secret
         self._tips = tips
         self.staged: list[Staged] = []
         self.control_log = LogKey(key.peer, record.control_log)
@@ -87,7 +89,8 @@ class Author:
         return self._write_update(update, walk, now_us, entropy)
 
     def _write_update(self, update: bytes, walk: Walk, now_us: int, entropy: Entropy) -> Operation:
-        log, secret = self.content_log, self._record.secrets[-1]
+        log, secret = self.content_log, self._secret()
+        assert secret is not None  # content is staged only where there is one
         position = Position(log, self.next_seq_num(log))
         nonce = entropy.draw(NONCE_BYTES)
         body = seal_body(secret, self._document, position, Kind.UPDATE, update, nonce=nonce)
@@ -110,6 +113,7 @@ class Author:
         while (
             role is not None
             and role >= Role.WRITE
+            and self._secret() is not None
             and len(self._previous(log)) > limits.PREVIOUS_COUNT_MAX
         ):
             self._write_update(EMPTY_UPDATE, walk_update(EMPTY_UPDATE), now_us, entropy)
@@ -118,14 +122,31 @@ class Author:
         """List what a new operation of that log builds on besides its backlink.
 
         Only what we have applied: what waits here for a secret or a newer culm must not hold up our edits elsewhere.
+        But what made us a member always: a device that cannot read yet asks for what it lacks.
         """
-        tips = set(self._tips())
+        tips = {tip for tip in self._tips() if not self._ledger.implies(log, tip)}
+        tips |= self._own_addition(log, tips)
         own_tip = self._tip(log)
         for entry in self.staged:
             tips.discard(entry.operation.header.backlink or entry.operation.operation_id)
             tips.difference_update(entry.operation.extension.previous)
             tips.add(entry.operation.operation_id)
         return sorted(tips - {own_tip} if own_tip is not None else tips)
+
+    def _own_addition(self, log: LogKey, tips: Collection[OperationId]) -> set[OperationId]:
+        """Give what made us a member, unless our log or what it builds on next has it in its past already."""
+        found = self._ledger.announcements.additions.get(self._key.peer)
+        if found is None or any(entry.operation.log == log for entry in self.staged):
+            return set()
+        operation_id, place = found
+        state = self._ledger.log(log)
+        if state is not None and place.is_in(state.vector_before(state.count)):
+            return set()
+        if self._ledger.is_in_past_of(tips, place):
+            return set()
+        position = Position(self._ledger.log_in(place.slot).key, place.seq_num)
+        self._ledger.place(operation_id, position)  # a snapshot remembers the places of tips alone
+        return {operation_id}
 
     def _tip(self, log: LogKey) -> OperationId | None:
         for entry in reversed(self.staged):

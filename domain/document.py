@@ -15,7 +15,7 @@ from typing import Any
 from pycrdt import Doc, Subscription, TransactionEvent
 
 from domain import codec, limits
-from domain.authorship import Author, write_genesis
+from domain.authorship import Author
 from domain.codec import CodecError
 from domain.crdt.engine import apply, is_in_transaction, make_doc
 from domain.crdt.replica import Judged, Replica
@@ -28,19 +28,21 @@ from domain.errors import (
     UpdateError,
 )
 from domain.events import DocumentReloaded, EditsRefused, Event
-from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
+from domain.identifiers import DocumentId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
+from domain.keyring import Keyring
 from domain.ledger.claim import client_id
 from domain.ledger.gate import Admitted, Gate
 from domain.ledger.ledger import Height, Ledger
 from domain.ledger.membership import CHANGING_KINDS
-from domain.operations.control import Claim, ControlBody, Genesis, Role
+from domain.operations.control import Claim, ControlBody, Role
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
 from domain.pending import PendingEdits
 from domain.ports.environment import Entropy
 from domain.record import DocumentRecord
-from domain.sealing import SECRET_BYTES, DocumentSecret
+from domain.sealing import DocumentSecret
+from domain.secrets import current_secret
 
 SNAPSHOT_VERSION = 2
 NO_ENDS: Mapping[Position, OperationId] = MappingProxyType({})
@@ -60,14 +62,18 @@ class Document:
     Args:
         key: Our device key.
         document: Its id.
-        record: Which logs and secrets are ours.
+        record: Which logs are ours.
+        keyring: The secrets that we hold.
     """
 
-    def __init__(self, key: DeviceKey, document: DocumentId, record: DocumentRecord) -> None:
+    def __init__(
+        self, key: DeviceKey, document: DocumentId, record: DocumentRecord, keyring: Keyring
+    ) -> None:
         self.key = key
         self.document = document
         self.record = record
-        self._secrets = {secret.secret_id: secret for secret in record.secrets}
+        self.keyring = keyring
+        self._current: tuple[tuple[int, int], DocumentSecret | None] | None = None
         self._start_empty()
         self.stored: dict[LogKey, Height] = {}
         """How far each log goes on our disk."""
@@ -84,13 +90,18 @@ class Document:
 
     def _start_empty(self, quarantined: frozenset[Position] = frozenset()) -> None:
         self.ledger = Ledger(self.document)
-        self._wire(Replica(self.ledger, self._secrets, quarantined))
+        self._wire(Replica(self.ledger, self.keyring.secrets, quarantined))
 
     def _wire(self, replica: Replica) -> None:
         self.gate = Gate(self.ledger)
         self.replica = replica
         self.author = Author(
-            self.key, self.document, self.record, self.ledger, lambda: self.replica.tips
+            self.key,
+            self.document,
+            self.record,
+            self.ledger,
+            self.current_secret,
+            lambda: self.replica.tips,
         )
         self.ledger.claims.derive(self.author.content_log)
 
@@ -106,6 +117,22 @@ class Document:
         """Whether our edits would be accepted."""
         role = self.role
         return role is not None and role >= Role.WRITE and self.ledger.read_only_reason is None
+
+    # -- Secrets --
+
+    def current_secret(self) -> DocumentSecret | None:
+        """Give the secret to seal content with: the causally latest clean one that we hold."""
+        state = self.ledger.control_count, len(self.keyring.secrets)
+        if self._current is None or self._current[0] != state:
+            found = current_secret(self.ledger, self.keyring.secrets)
+            secret = self.keyring.secrets[found] if found is not None else None
+            self._current = state, secret
+        return self._current[1]
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether edits wait for us to make a secret."""
+        return bool(self.pending) and self.may_write and self.current_secret() is None
 
     # -- Editing --
 
@@ -138,6 +165,8 @@ class Document:
             if not self.may_write:
                 reason = self.ledger.read_only_reason or "this device may not write in the document"
                 self._take_back(reason, ())
+                break
+            if self.current_secret() is None:
                 break
             group = self.pending.next_group()
             if not self._stage_group(group, now_us, entropy):
@@ -307,11 +336,22 @@ class Document:
             except EngineError as error:
                 self.rebuild_reason = str(error)
 
+    # -- What waited --
+
+    def take_waiting(self) -> dict[LogKey, int]:
+        """Let everything that waits be judged again: give, per log, the first that does; read from there, then `apply`.
+
+        Judged in arrival order it comes after all that it builds on, though later than what does not build on it.
+        """
+        return self.replica.take_waiting()
+
     # -- Rebuilding --
 
     def start_rebuild(self) -> Replica:
         """Begin anew with an empty replica; feed it the whole log by `judge`, then `finish_rebuild`."""
-        return Replica(self.ledger, self._secrets, self.replica.quarantined, self.replica.suspects)
+        return Replica(
+            self.ledger, self.keyring.secrets, self.replica.quarantined, self.replica.suspects
+        )
 
     def feed(self, replica: Replica, operations: Sequence[Operation]) -> Judged | None:
         """Feed stored operations to a replica that is being rebuilt; None where the engine failed on one."""
@@ -402,7 +442,7 @@ class Document:
             version, ledger, replica = codec.decode_array(data, bytes_max=limits.SNAPSHOT_BYTES_MAX)
             codec.take_int(version, minimum=SNAPSHOT_VERSION, maximum=SNAPSHOT_VERSION)
             self.ledger = Ledger.from_value(self.document, ledger)
-            self._wire(Replica(self.ledger, self._secrets))
+            self._wire(Replica(self.ledger, self.keyring.secrets))
             self.replica.restore(replica)
             self.stored = self.ledger.heights()
             self.heights = dict(self.stored)
@@ -433,32 +473,3 @@ EXPLANATIONS: Mapping[str, str] = {
 
 def _explain(error: OperationError) -> str:
     return EXPLANATIONS.get(error.code, str(error))
-
-
-def found(
-    key: DeviceKey, name: str, *, now_us: int, entropy: Entropy
-) -> tuple[Document, Operation]:
-    """Found a document; its genesis operation has to be stored before anything else.
-
-    Args:
-        key: Our device key; it will manage the document.
-        name: What people call it.
-        now_us: Microseconds since 1970.
-        entropy: Draws the ids of our logs and the document's first secret.
-    """
-    record = new_record(name, DocumentSecret(entropy.draw(SECRET_BYTES)), entropy)
-    genesis = write_genesis(key, record.control_log, Genesis(), now_us=now_us)
-    document = Document(key, DocumentId(genesis.operation_id), record)
-    document.replay([genesis])
-    document.open_ydoc()
-    return document, genesis
-
-
-def new_record(name: str, secret: DocumentSecret, entropy: Entropy) -> DocumentRecord:
-    """Make the record of a document that is new to this device, with two fresh logs."""
-    return DocumentRecord(
-        name=name,
-        control_log=LogId(entropy.draw(LogId.LENGTH)),
-        content_log=LogId(entropy.draw(LogId.LENGTH)),
-        secrets=(secret,),
-    )

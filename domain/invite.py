@@ -1,8 +1,8 @@
 """Invites: bearer strings that say where to go, prove where they come from, and let their holder in.
 
 `culm1` and base64url without padding of a deterministic CBOR array, signed by the inviter. The holder of the string
-holds the key whose public half stands in an `invite` operation of the document. Until document secrets are handed over
-pairwise, the string also carries the document's secret, in a field of its own with a version.
+holds the key whose public half stands in an `invite` operation of the document. It lets its holder in, as long as a
+manager finds it valid; by itself it opens nothing.
 """
 
 import base64
@@ -11,14 +11,15 @@ from typing import Final, Self
 
 from domain import codec, limits
 from domain.codec import CodecError, Value
-from domain.errors import IdentifierError, InviteError, SealError
+from domain.errors import IdentifierError, InviteError
 from domain.identifiers import DocumentId, PeerId
 from domain.identity import SEED_BYTES, DeviceKey, Label, verify
-from domain.sealing import SECRET_BYTES, DocumentSecret
 
 PREFIX: Final = "culm1"
-INVITE_VERSION: Final = 1
-INTERIM_SECRET_VERSION: Final = 1
+INVITE_VERSION: Final = 2
+
+Host = tuple[PeerId, tuple[str, ...]]
+"""Somebody who can admit, and where it can be dialled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +31,25 @@ class Invite:
         name: What the inviter calls the document.
         inviter: Who made it, and can admit.
         addresses: Where the inviter can be dialled, `host:port`, the best first.
+        others: Other managers who can admit, and where they can be dialled.
         expires_us: Microseconds since 1970; from then on nobody admits with it.
+        confirm: Whether a manager lets the joiner in only after two people have compared a code.
         key: The invite's key; its public half stands in the document.
-        secret: The document's secret (interim: it will be handed over pairwise).
     """
 
     document: DocumentId
     name: str
     inviter: PeerId
     addresses: tuple[str, ...]
+    others: tuple[Host, ...] = ()
     expires_us: int
+    confirm: bool = False
     key: DeviceKey
-    secret: DocumentSecret
+
+    @property
+    def hosts(self) -> tuple[Host, ...]:
+        """Everybody who can admit, the inviter first."""
+        return ((self.inviter, self.addresses), *self.others)
 
     def _contents(self) -> Value:
         return (
@@ -50,9 +58,10 @@ class Invite:
             self.name,
             self.inviter,
             self.addresses,
+            self.others,
             self.expires_us,
+            self.confirm,
             self.key.seed,
-            (INTERIM_SECRET_VERSION, self.secret.key),
         )
 
     def encode(self, inviter: DeviceKey) -> str:
@@ -83,7 +92,7 @@ class Invite:
             invite = cls._from_contents(
                 codec.decode_array(contents, bytes_max=limits.INVITE_TEXT_BYTES_MAX)
             )
-        except (CodecError, IdentifierError, SealError, ValueError):
+        except (CodecError, IdentifierError, ValueError):
             raise InviteError(
                 "malformed", "this invite is damaged: copy the whole line again"
             ) from None
@@ -96,24 +105,33 @@ class Invite:
 
     @classmethod
     def _from_contents(cls, fields: list[object]) -> Self:
-        version, document, name, inviter, addresses, expires_us, seed, interim = fields
+        version, document, name, inviter, addresses, others, expires_us, confirm, seed = fields
         codec.take_int(version, minimum=INVITE_VERSION, maximum=INVITE_VERSION)
-        secret_version, secret = codec.take_list(interim, maximum=2)
-        codec.take_int(
-            secret_version, minimum=INTERIM_SECRET_VERSION, maximum=INTERIM_SECRET_VERSION
-        )
         return cls(
             document=DocumentId(codec.take_bytes(document, maximum=32)),
             name=codec.take_text(name, bytes_max=limits.DOCUMENT_NAME_BYTES_MAX),
             inviter=PeerId(codec.take_bytes(inviter, maximum=32)),
-            addresses=tuple(
-                codec.take_text(address, bytes_max=limits.ADDRESS_BYTES_MAX)
-                for address in codec.take_list(addresses, maximum=limits.INVITE_ADDRESSES_MAX)
+            addresses=_take_addresses(addresses),
+            others=tuple(
+                _take_host(other)
+                for other in codec.take_list(others, maximum=limits.INVITE_OTHERS_MAX)
             ),
             expires_us=codec.take_int(expires_us, maximum=limits.TIMESTAMP_MAX),
+            confirm=codec.take_bool(confirm),
             key=DeviceKey(codec.take_bytes(seed, minimum=SEED_BYTES, maximum=SEED_BYTES)),
-            secret=DocumentSecret(codec.take_bytes(secret, maximum=SECRET_BYTES)),
         )
+
+
+def _take_host(value: object) -> Host:
+    peer, addresses = codec.take_list(value, maximum=2)
+    return PeerId(codec.take_bytes(peer, maximum=32)), _take_addresses(addresses)
+
+
+def _take_addresses(value: object) -> tuple[str, ...]:
+    return tuple(
+        codec.take_text(address, bytes_max=limits.ADDRESS_BYTES_MAX)
+        for address in codec.take_list(value, maximum=limits.INVITE_ADDRESSES_MAX)
+    )
 
 
 def _to_base64(data: bytes) -> str:

@@ -14,6 +14,8 @@ BODY_BYTES_MAX: Final = 16 * MIB  # one operation is held in memory whole
 PREVIOUS_COUNT_MAX: Final = 64  # 2.2 KB of header; beyond it a merge operation goes first
 HEADER_BYTES_MAX: Final = 4 * KIB  # 64 `previous` of 34 bytes and 400 bytes for the rest, with room
 CONTROL_BODY_BYTES_MAX: Final = 256 * KIB  # a secret for each of 1,000 recipients fits
+SECRETS_PER_DISTRIBUTION_MAX: Final = 1_024  # 70 KB: as ids in clear, and as keys for a recipient
+RECIPIENTS_PER_DISTRIBUTION_MAX: Final = 1_000  # a pairwise message of one secret has 220 bytes
 LOGS_PER_DEVICE_MAX: Final = 64  # a device that keeps starting new logs is broken or hostile
 SEQ_NUM_MAX: Final = 2**32 - 1  # p2panda-core: u32
 TIMESTAMP_MAX: Final = 2**64 - 1  # p2panda node extension: u64 microseconds
@@ -72,9 +74,16 @@ SNAPSHOT_OPERATIONS_MAX: Final = 2_048  # replaying so many takes about 100 ms
 SNAPSHOT_BYTES_MAX: Final = 256 * MIB
 DOCUMENT_NAME_BYTES_MAX: Final = 1 * KIB
 
+# --- Secrets ---
+PREKEY_LIFE_S: Final = 84 * 86_400.0  # as p2panda has it; who was away for longer is sent nothing
+PREKEY_RENEW_S: Final = 28 * 86_400.0  # a new one goes out so long before the old one expires
+PREKEYS_KEPT_MAX: Final = 16  # of our own: senders that were away for years use an old one
+GIFT_BYTES_MAX: Final = 192 * KIB  # pairwise messages in one distribution, with room for the rest
+
 # --- Invites (protocol) ---
 INVITE_TEXT_BYTES_MAX: Final = 8 * KIB  # 16 addresses and a name of 1 KiB, in base64
 INVITE_ADDRESSES_MAX: Final = 16
+INVITE_OTHERS_MAX: Final = 4  # other managers who can admit while the inviter is away
 INVITE_USES_MAX: Final = 10_000
 INVITE_EXPIRES_S_MAX: Final = 10 * 365 * 86_400
 

@@ -1,15 +1,14 @@
-"""What a device keeps of a document besides its operations: its name, our logs in it, its secrets."""
+"""What a device keeps of a document besides its operations and its keys: its name, and our logs in it."""
 
 from dataclasses import dataclass
 from typing import Self
 
 from domain import codec, limits
 from domain.codec import CodecError
-from domain.errors import IdentifierError, SealError, StorageCorruptError
+from domain.errors import IdentifierError, StorageCorruptError
 from domain.identifiers import LogId
-from domain.sealing import SECRET_BYTES, DocumentSecret
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +19,15 @@ class DocumentRecord:
         name: What people call the document; never on the wire in clear.
         control_log: Our log of control operations.
         content_log: Our log of content; the client id of our edits is derived from it.
-        secrets: All secrets of the document that we have, the current one last.
     """
 
     name: str
     control_log: LogId
     content_log: LogId
-    secrets: tuple[DocumentSecret, ...]
 
     def encode(self) -> bytes:
         """Encode it (in clear: seal it)."""
-        keys = [secret.key for secret in self.secrets]
-        return codec.encode((RECORD_VERSION, self.name, self.control_log, self.content_log, keys))
+        return codec.encode((RECORD_VERSION, self.name, self.control_log, self.content_log))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -41,18 +37,12 @@ class DocumentRecord:
             StorageCorruptError: It is something else.
         """
         try:
-            version, name, control_log, content_log, keys = codec.decode_array(
-                data, bytes_max=limits.MIB
-            )
+            version, name, control_log, content_log = codec.decode_array(data, bytes_max=limits.MIB)
             codec.take_int(version, minimum=RECORD_VERSION, maximum=RECORD_VERSION)
             return cls(
                 name=codec.take_text(name, bytes_max=limits.DOCUMENT_NAME_BYTES_MAX),
                 control_log=LogId(codec.take_bytes(control_log, maximum=32)),
                 content_log=LogId(codec.take_bytes(content_log, maximum=32)),
-                secrets=tuple(
-                    DocumentSecret(codec.take_bytes(key, maximum=SECRET_BYTES))
-                    for key in codec.take_list(keys, maximum=2**16)
-                ),
             )
-        except (CodecError, IdentifierError, SealError, ValueError) as error:
+        except (CodecError, IdentifierError, ValueError) as error:
             raise StorageCorruptError(f"the record of a document cannot be read: {error}") from None

@@ -31,28 +31,36 @@ class InviteAdmission:
         if found is None:
             return "refused"
         invite, invitation = found
-        statement = join_statement(owner.document.document, peer, join.prekey_hash)
-        if not verify(join.invite_key, Label.JOIN, statement, join.proof):
-            return "forged"
         in_progress = self._being_admitted.setdefault(invite, set())
         uses = membership.uses(invite) + len(in_progress)
-        refusal = "revoked" if membership.is_revoked(invite) else self._why_not(invitation, uses)
+        refusal = "forged" if not _is_sound(owner, peer, join) else None
+        refusal = refusal or ("revoked" if membership.is_revoked(invite) else None)
+        refusal = refusal or self._why_not(invitation, uses)
         if refusal is not None:
             return refusal
         in_progress.add(peer)
         try:
-            add = Add(
-                member=peer,
-                role=invitation.terms.role,
-                invite=invite,
-                prekey_hash=join.prekey_hash,
-                proof=join.proof,
-            )
+            return await self._add(owner, peer, join, invite)
+        finally:
+            in_progress.discard(peer)
+
+    async def _add(
+        self, owner: DocumentOwner, peer: PeerId, join: Join, invite: OperationId
+    ) -> str | None:
+        invitation = owner.document.ledger.membership.invitation(invite)
+        assert invitation is not None
+        add = Add(
+            member=peer,
+            role=invitation.terms.role,
+            invite=invite,
+            prekey_hash=join.prekey.digest(),
+            proof=join.proof,
+        )
+        owner.courier.present(peer, join.prekey)
+        try:
             await owner.write_control(Kind.ADD, add)
         except NotPermittedError:
             return "refused"
-        finally:
-            in_progress.discard(peer)
         return None
 
     def _why_not(self, invitation: Invitation, uses: int) -> str | None:
@@ -63,3 +71,10 @@ class InviteAdmission:
         if self._clock.timestamp_us() >= invitation.terms.expires_us:
             return "expired"
         return "used" if uses >= invitation.terms.uses else None
+
+
+def _is_sound(owner: DocumentOwner, peer: PeerId, join: Join) -> bool:
+    """Whether the holder of the invite's key vouches for this very peer and its prekey, and the peer for the latter."""
+    statement = join_statement(owner.document.document, peer, join.prekey.digest())
+    is_vouched_for = verify(join.invite_key, Label.JOIN, statement, join.proof)
+    return is_vouched_for and join.prekey.is_signed_by(peer)

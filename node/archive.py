@@ -1,7 +1,7 @@
 """One document and the store: bringing it up, rebuilding it, adding to its log, keeping snapshots."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from domain import limits
 from domain.crdt.replica import Judged, Replica
@@ -175,14 +175,35 @@ class DocumentArchive:
             else set()
         )
 
-    async def append(self, operations: Sequence[Operation]) -> None:
-        """Add operations to the log, all or none; durable on return.
+    async def read_waiting(self, waiting: Mapping[LogKey, int]) -> AsyncIterator[list[Operation]]:
+        """Read, in arrival order, all operations of some logs from given ones on.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+        document = self._document.document
+        have = {log: height.count for log, height in self._document.heights.items()}
+        after = 0
+        while arrivals := await self._store.read_missing(
+            document,
+            have | dict(waiting),
+            after=after,
+            count_max=REPLAY_OPERATIONS_MAX,
+            bytes_max=limits.PARKED_BYTES_MAX,
+        ):
+            after = arrivals[-1].index
+            yield [from_stored(arrival.operation) for arrival in arrivals]
+
+    async def append(
+        self, operations: Sequence[Operation], records: Mapping[bytes, bytes | None]
+    ) -> None:
+        """Add operations to the log and change records, all or none; durable on return.
 
         Raises:
             StorageError: Nothing was stored.
         """
         stored = [to_stored(operation) for operation in operations]
-        self._arrival_index = await self._store.append(self._document.document, stored)
+        self._arrival_index = await self._store.append(self._document.document, stored, records)
         self.recent.extend(operations)
 
     async def keep_snapshot(self, *, at_least: int = limits.SNAPSHOT_OPERATIONS_MAX) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
 from domain import limits
-from domain.document import Document, found
+from domain.document import Document
 from domain.errors import (
     CulmError,
     EngineError,
@@ -19,9 +19,13 @@ from domain.errors import (
     UsageError,
 )
 from domain.events import Event
+from domain.founding import found
 from domain.identifiers import DocumentId
+from domain.keyring import Keyring
+from domain.ports.storage import StoredOperation
 from domain.record import DocumentRecord
 from domain.sealing import NONCE_BYTES, open_record, seal_record
+from node.courier import SecretCourier
 from node.environment import Environment
 from node.owner import DocumentOwner
 from node.runtime import Runtime
@@ -96,7 +100,7 @@ class Documents:
     async def _load_one(self, document_id: DocumentId, sealed: bytes) -> None:
         plain = open_record(self._environment.storage_key, RECORD_LABEL, document_id, sealed)
         owner = await self.open(
-            Document(self._environment.key, document_id, DocumentRecord.decode(plain))
+            Document(self._environment.key, document_id, DocumentRecord.decode(plain), Keyring())
         )
         if not owner.document.heights:
             with suppress(
@@ -124,11 +128,22 @@ class Documents:
             raise UsageError(f"a document's name has 1 to {limits.DOCUMENT_NAME_BYTES_MAX} bytes")
         environment = self._environment
         now_us = environment.clock.timestamp_us()
-        document, genesis = found(environment.key, name, now_us=now_us, entropy=environment.entropy)
+        founded, operations = found(
+            environment.key, name, now_us=now_us, entropy=environment.entropy
+        )
+        founded.release()
+        document = await self.keep(founded, [to_stored(operation) for operation in operations])
+        return await self.open(document)
+
+    async def keep(
+        self, document: Document, operations: Sequence[StoredOperation] = ()
+    ) -> Document:
+        """Keep a document that is new to this device, its keys with it; durable on return. Gives it to be opened."""
         await self.save_record(document)
-        await environment.store.append(document.document, [to_stored(genesis)])
-        document.release()
-        return await self.open(Document(environment.key, document.document, document.record))
+        courier = SecretCourier(document, self._environment)
+        courier.keep(document.keyring.everything())
+        await self._environment.store.append(document.document, operations, courier.take_records())
+        return Document(self._environment.key, document.document, document.record, Keyring())
 
     async def save_record(self, document: Document) -> None:
         """Keep what there is of a document besides its operations; durable on return."""

@@ -7,6 +7,7 @@ from domain.connectivity.server import RendezvousServer
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import NetworkInterface
+from domain.ports.pairwise import PairwiseChannel
 from domain.ports.storage import OperationQueue, OperationStore
 from domain.ports.traversal import Traversal
 
@@ -23,6 +24,7 @@ class Environment:
         network: Reaches peers; listening already, closed by the node.
         store: Keeps operations.
         queue: Keeps what peers have acknowledged.
+        pairwise: Seals what is for one other device alone.
         clock: Tells the time.
         entropy: Draws randomness.
         workers: Coroutines that the node has to run until `close_store`.
@@ -38,6 +40,7 @@ class Environment:
     network: NetworkInterface
     store: OperationStore
     queue: OperationQueue
+    pairwise: PairwiseChannel
     clock: Clock
     entropy: Entropy
     workers: Sequence[Worker]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from domain import limits
-from domain.document import Document, new_record
+from domain.document import Document
 from domain.errors import (
     ConnectionLostError,
     InviteError,
@@ -14,8 +14,10 @@ from domain.errors import (
     StorageError,
     UsageError,
 )
+from domain.founding import new_prekey, new_record
 from domain.identity import SEED_BYTES, DeviceKey, Label
 from domain.invite import Invite
+from domain.keyring import Keyring
 from domain.operations.control import InviteTerms, join_statement, role_named
 from domain.operations.kind import Kind
 from domain.sync.message import Join
@@ -65,7 +67,6 @@ async def invite(owner: DocumentOwner, environment: Environment, wish: InviteWis
         addresses=tuple(wish.addresses)[: limits.INVITE_ADDRESSES_MAX],
         expires_us=expires_us,
         key=key,
-        secret=owner.document.record.secrets[-1],
     )
     return made.encode(environment.key)
 
@@ -85,12 +86,15 @@ async def join(
     peers.introduce(wanted.inviter, wanted.document)
     link = await peers.connect(wanted.inviter, wanted.addresses)
     if owner is None:  # else joining was interrupted before
-        record = new_record(wanted.name, wanted.secret, environment.entropy)
-        document = Document(environment.key, wanted.document, record)
-        await documents.save_record(document)
-        owner = await documents.open(document)
-    proof = wanted.key.sign(Label.JOIN, join_statement(wanted.document, environment.key.peer, None))
-    request = Join(invite_key=wanted.key.peer, prekey_hash=None, proof=proof)
+        owner = await _open_new(wanted, environment, documents)
+    pair = owner.document.keyring.latest_prekey
+    assert pair is not None  # kept before the document was opened
+    statement = join_statement(wanted.document, environment.key.peer, pair.prekey.digest())
+    request = Join(
+        invite_key=wanted.key.peer,
+        prekey=pair.prekey,
+        proof=wanted.key.sign(Label.JOIN, statement),
+    )
     try:
         await _ask_until_admitted(
             link, owner, request, lambda: peers.connect(wanted.inviter, wanted.addresses)
@@ -104,6 +108,18 @@ async def join(
     peers.want(wanted.inviter, wanted.addresses)
     await peers.remember(wanted.inviter)
     return owner
+
+
+async def _open_new(
+    wanted: Invite, environment: Environment, documents: Documents
+) -> DocumentOwner:
+    """Open a document of which we have nothing but a prekey, which is on disk before anybody can use it."""
+    record, keyring = new_record(wanted.name, environment.entropy), Keyring()
+    now_us = environment.clock.timestamp_us()
+    keyring.add_prekey(new_prekey(environment.key, now_us=now_us, entropy=environment.entropy))
+    document = Document(environment.key, wanted.document, record, keyring)
+    document.release()
+    return await documents.open(await documents.keep(document))
 
 
 async def _ask_until_admitted(
@@ -132,7 +148,7 @@ async def _ask_until_admitted(
 
 async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
     def is_decided() -> bool:
-        return owner.document.role is not None or exchange.refusal is not None or exchange.is_over
+        return owner.courier.is_ready or exchange.refusal is not None or exchange.is_over
 
     while not is_decided():
         received = exchange.received
@@ -140,11 +156,13 @@ async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
             async with asyncio.timeout(JOIN_S_MAX):
                 await owner.wait_until(is_decided)
         except TimeoutError:
+            if owner.document.role is not None:
+                return  # a member, whom any other member gives the secrets later
             if exchange.received == received:
                 raise InviteError(
                     "unreachable", "the inviter did not answer in time: try again later"
                 ) from None
-    if owner.document.role is not None:
+    if owner.courier.is_ready:
         return
     if exchange.refusal is not None:
         raise InviteError(exchange.refusal, REFUSALS.get(exchange.refusal, UNKNOWN_REFUSAL))

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from domain import limits
 from domain.crdt.replica import Judged
@@ -42,7 +41,9 @@ from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import OVERHEAD_BYTES
 from node.archive import DocumentArchive
+from node.batch import Batch, CommitListener
 from node.bell import Bell
+from node.courier import DAY_S, INSTANT_S, SecretCourier
 from node.environment import Environment
 from node.inbox import Inbox, Incoming
 from node.receipts import Receipts
@@ -52,26 +53,10 @@ logger = logging.getLogger(__name__)
 BATCH_OPERATIONS_MAX = (
     256  # verifying so many takes about 20 ms, the longest that the loop is held up
 )
-INSTANT_S = (
-    1e-6  # what is due so soon is due: two clocks, and sums of floats, do not agree to the last bit
-)
 
 
-@dataclass(slots=True)
-class Batch:
-    """What one step stores: our own operations, those of others, and who sent the latter."""
-
-    staged: list[Operation] = field(default_factory=list)
-    entered: list[Operation] = field(default_factory=list)
-    sources: dict[OperationId, PeerId] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        """Whether there is something to store."""
-        return bool(self.staged or self.entered)
-
-
-CommitListener = Callable[[Sequence[Operation], Mapping[OperationId, PeerId]], None]
-"""Told of operations that are now durable, and who sent each, as far as that is known."""
+TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE})
+"""Changes after which somebody may know a secret who may no longer read."""
 
 
 class DocumentOwner:
@@ -89,6 +74,7 @@ class DocumentOwner:
         self.document = document
         self.store = environment.store
         self.archive = DocumentArchive(document, environment)
+        self.courier = SecretCourier(document, environment)
         self.receipts = Receipts(document, environment.queue)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
@@ -118,6 +104,7 @@ class DocumentOwner:
         Raises:
             StorageError: It cannot be read.
         """
+        await self.courier.load()
         for judged in await self.archive.load():
             self._report(judged)
         self._members = self.document.ledger.membership.members()
@@ -173,10 +160,31 @@ class DocumentOwner:
             NodeClosedError: The document was closed before.
         """
         written: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        if kind in TAKING_KINDS:
+            self.courier.pay_at_once()
         self._orders.append((kind, body, written))
         self._bell.ring()
         await self.wait_until(written.done)
+        if kind in TAKING_KINDS:
+            # Whoever lost the right to read knows the secret: it is done with only when there is another.
+            await self.wait_until(lambda: not self.courier.owes_secret)
         return written.result()
+
+    async def rotate(self) -> None:
+        """Make a new secret and give it to all members; durable on return. Cancelled, it may be made all the same.
+
+        Raises:
+            NotPermittedError: We may not write in the document.
+            NodeClosedError: The document was closed before.
+        """
+        if not self.document.may_write:
+            raise NotPermittedError(
+                "only who may write in a document can renew its secret; this device may not"
+            )
+        before = self.document.current_secret()
+        self.courier.rotate()
+        self._bell.ring()
+        await self.wait_until(lambda: self.document.current_secret() not in (before, None))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; it is looked at whenever something about this document changes.
@@ -219,6 +227,7 @@ class DocumentOwner:
         """Take one step after the other until cancelled, or until something is wrong with the document itself."""
         try:
             while True:
+                self._ring_for_gifts()
                 await self._bell.wait()
                 while self._has_work():
                     await self._step()
@@ -234,8 +243,16 @@ class DocumentOwner:
 
     def _has_work(self) -> bool:
         return bool(
-            self._is_edit_due() or self.inbox or self._orders or self.document.rebuild_reason
+            self._is_edit_due()
+            or self.inbox
+            or self._orders
+            or self.document.rebuild_reason
+            or self._is_gift_due()
         )
+
+    def _is_gift_due(self) -> bool:
+        now = self._clock.now()
+        return self.courier.due(now) <= now + INSTANT_S
 
     def _is_edit_due(self) -> bool:
         return self._edit_due is not None and self._edit_due <= self._clock.now() + INSTANT_S
@@ -245,7 +262,12 @@ class DocumentOwner:
             for judged in await self.archive.rebuild():
                 self._report(judged)
         batch = Batch()
-        written = self._sign(batch)
+        # What we give goes into a step of its own: content is sealed under what is announced already.
+        if await self.courier.prepare():
+            batch.staged = [entry.operation for entry in self.document.author.staged]
+            written = []
+        else:
+            written = self._sign(batch)
         staged_count = self.document.pending.staged_count
         handled = await self._take_in(batch)
         if batch:
@@ -299,6 +321,11 @@ class DocumentOwner:
                 break
         return written
 
+    def _ring_for_gifts(self) -> None:
+        now = self._clock.now()
+        wait_s = min(max(0.0, self.courier.due(now) - now), DAY_S)
+        self._bell.ring_at(asyncio.get_running_loop().time() + wait_s)
+
     def _look_ahead(self) -> None:
         """See to what this step had to leave: edits too many or waiting for a claim, and what a transaction hid."""
         self.document.show()
@@ -324,6 +351,7 @@ class DocumentOwner:
             self._publish(SecurityEvent(peer=incoming.source, what=what))
         await self._sort_out(received.admitted, by_id)
         batch.entered = received.admitted.entered
+        await self.courier.take(batch.entered)
         batch.sources = {operation_id: incoming.source for operation_id, incoming in by_id.items()}
         return len(taken)
 
@@ -369,6 +397,7 @@ class DocumentOwner:
             settled = document.settle(batch.staged).entered
             released = [operation for operation in settled if operation.operation_id not in own]
             if released:
+                await self.courier.take(released)
                 await self._append(released)
                 batch.entered.extend(released)
             bodies = [each.body for each in batch.staged if is_content(each.extension.kind)]
@@ -381,14 +410,23 @@ class DocumentOwner:
         for listener in tuple(self.on_commit):
             listener([*batch.staged, *batch.entered], batch.sources)
         self._report(judged)
+        if self.courier.take_fresh():
+            await self._apply_waiting()
         self._announce(batch)
         await self.receipts.take_authors(batch.entered)
 
+    async def _apply_waiting(self) -> None:
+        """Apply what waited for a secret that has come now."""
+        document = self.document
+        async for operations in self.archive.read_waiting(document.take_waiting()):
+            self._report(document.apply(operations))
+
     async def _append(self, operations: Sequence[Operation]) -> None:
         """Store operations, however long it takes until the store can."""
+        records = self.courier.take_records()
         while True:
             try:
-                await self.archive.append(operations)
+                await self.archive.append(operations, records)
             except StorageError as error:
                 self._failure = error
                 self._failure_count += 1
@@ -406,6 +444,8 @@ class DocumentOwner:
         for operation, reason in judged.refused:
             self._refuse(operation, reason, {})
         for operation, reason in judged.blocked:
+            if not self.courier.is_reading:
+                continue  # a joiner waits for its secrets, and who may only pull for none
             document = self.document.document
             self._publish(
                 DocumentDegraded(document=document, operation=operation.operation_id, reason=reason)

@@ -29,9 +29,11 @@ from domain.operations.control import (
     Role,
     SetRole,
 )
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.operations.kind import KIND_MAX
 from domain.operations.operation import BasicExtension, Extension, Operation, sign
 from domain.ports.environment import Entropy
+from domain.prekey import Prekey
 from domain.sync.message import (
     REASON_BYTES_MAX,
     Ack,
@@ -124,6 +126,15 @@ def operations(draw: st.DrawFn) -> Operation:
     return Operation.assemble(header, body)
 
 
+prekeys: Final = st.builds(
+    Prekey, public=some_bytes(32), expires_us=timestamps, signature=signatures
+)
+ascending_secrets: Final = st.sets(secret_ids, min_size=1, max_size=3).map(
+    lambda ids: tuple(sorted(ids))
+)
+parcels: Final = st.dictionaries(peer_ids, st.binary(min_size=1, max_size=40), max_size=3).map(
+    lambda entries: tuple(sorted(entries.items()))
+)
 control_bodies: Final[st.SearchStrategy[ControlBody]] = st.one_of(
     st.builds(Genesis, format=st.integers(0, 2**16 - 1)),
     st.builds(
@@ -146,6 +157,8 @@ control_bodies: Final[st.SearchStrategy[ControlBody]] = st.one_of(
     st.builds(Remove, member=peer_ids),
     st.builds(SetRole, member=peer_ids, role=st.sampled_from(Role)),
     st.just(Leave()),
+    st.builds(PrekeyNotice, prekey=prekeys, missing=ascending_secrets | st.just(())),
+    st.builds(SecretDistribution, secrets=ascending_secrets, readers=parcels, pullers=parcels),
     st.builds(
         Claim,
         log_id=log_ids,
@@ -183,9 +196,7 @@ messages: Final[st.SearchStrategy[Message]] = st.one_of(
     st.builds(Done, exchange=st.integers(0, 2**32)),
     st.builds(Ack, counts=_tuples(st.tuples(log_references, seq_nums))),
     st.builds(Nack, log=log_references, seq_num=seq_nums, reason=reasons),
-    st.builds(
-        Join, invite_key=peer_ids, prekey_hash=st.none() | some_bytes(ID_BYTES), proof=signatures
-    ),
+    st.builds(Join, invite_key=peer_ids, prekey=prekeys, proof=signatures),
     st.builds(JoinRefused, reason=reasons),
     st.builds(Heartbeat, number=st.integers(0, 2**32), is_answer=st.booleans()),
     st.builds(Digests, entries=_tuples(st.tuples(some_bytes(32), some_bytes(32)))),

@@ -1,6 +1,6 @@
 """What a simulated disk holds: the state that a database would have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.errors import StorageError
@@ -48,6 +48,7 @@ class DiskContent:
     """Everything on one disk."""
 
     records: dict[DocumentId, bytes] = field(default_factory=dict)
+    document_records: dict[DocumentId, dict[bytes, bytes]] = field(default_factory=dict)
     ledgers: dict[DocumentId, Ledger] = field(default_factory=dict)
     snapshots: dict[DocumentId, Snapshot] = field(default_factory=dict)
     peers: dict[PeerId, PeerRecord] = field(default_factory=dict)
@@ -57,8 +58,13 @@ class DiskContent:
         """The operations of a document; none, not yet kept, if it is unknown."""
         return self.ledgers.get(document) or Ledger()
 
-    def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
-        """Add operations to a document, all or none.
+    def append(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None],
+    ) -> int:
+        """Add operations to a document and change its records, all or none.
 
         Raises:
             StorageError: Another operation has the same place in a log; nothing was added.
@@ -67,11 +73,18 @@ class DiskContent:
         last = ledger.append(operations)
         if last:
             self.ledgers[document] = ledger
+        kept = self.document_records.setdefault(document, {})
+        for name, sealed in records.items():
+            if sealed is None:
+                kept.pop(name, None)
+            else:
+                kept[name] = sealed
         return last
 
     def forget(self, document: DocumentId) -> None:
         """Drop everything about a document."""
         self.records.pop(document, None)
+        self.document_records.pop(document, None)
         self.ledgers.pop(document, None)
         self.snapshots.pop(document, None)
         self.heights.pop(document, None)

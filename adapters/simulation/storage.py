@@ -11,6 +11,7 @@ from adapters.simulation.content import DiskContent, Ledger
 from adapters.simulation.disk import Mount, SimulatedDisk, corrupt
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
 from domain.ports.storage import (
+    NO_RECORDS,
     Arrival,
     OperationQueue,
     OperationStore,
@@ -30,9 +31,14 @@ class MemoryOperationStore(OperationStore):
     def __init__(self, disk: SimulatedDisk) -> None:
         self._mount: Mount = disk.mount()
 
-    async def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
-        batch = tuple(operations)
-        return await self._mount.write(lambda content: content.append(document, batch))
+    async def append(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None] = NO_RECORDS,
+    ) -> int:
+        batch, changes = tuple(operations), dict(records)
+        return await self._mount.write(lambda content: content.append(document, batch, changes))
 
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int
@@ -96,6 +102,11 @@ class MemoryOperationStore(OperationStore):
 
     async def documents(self) -> Mapping[DocumentId, bytes]:
         return await self._mount.read(lambda content: dict(content.records))
+
+    async def records(self, document: DocumentId) -> Mapping[bytes, bytes]:
+        return await self._mount.read(
+            lambda content: dict(content.document_records.get(document, {}))
+        )
 
     async def forget(self, document: DocumentId) -> None:
         await self._mount.forget(document)

@@ -6,10 +6,10 @@ that want the same place are named.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.sql import schema
@@ -32,14 +32,21 @@ class WriteWork(Work[int]):
 
 
 class AppendWork(WriteWork):
-    """Operations to be appended; its result is the last arrival index of the document."""
+    """Operations to be appended, and records that change with them; its result is the document's last arrival index."""
 
-    def __init__(self, document: DocumentId, operations: Sequence[StoredOperation]) -> None:
+    def __init__(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None],
+    ) -> None:
         super().__init__()
         self.document = document
         self.operations = operations
-        self.rows = len(operations)
+        self.records = records
+        self.rows = len(operations) + len(records)
         self.size = sum(len(each.header) + len(each.body or b"") for each in operations)
+        self.size += sum(len(sealed or b"") for sealed in records.values())
 
 
 async def append(
@@ -88,7 +95,28 @@ async def append(
         results.append(head.arrival)
     if rows:
         await connection.execute(insert(schema.operations), rows)
+    for work in works:
+        if work.records:
+            head = await heads.get(connection, work.document)
+            await _change_records(connection, head.row, work.records)
     return results
+
+
+async def _change_records(
+    connection: AsyncConnection, document_row: int, records: Mapping[bytes, bytes | None]
+) -> None:
+    table = schema.records
+    for names in chunks(list(records)):
+        await connection.execute(
+            delete(table).where(table.c.document == document_row, table.c.name.in_(names))
+        )
+    values = [
+        {"document": document_row, "name": name, "sealed": sealed}
+        for name, sealed in records.items()
+        if sealed is not None
+    ]
+    if values:
+        await connection.execute(insert(table), values)
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

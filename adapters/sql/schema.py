@@ -89,6 +89,16 @@ snapshots = Table(
     Column("sealed", _Bytes, nullable=False),
 )
 
+records = Table(
+    "records",
+    metadata,
+    Column("id", _RowNumber, primary_key=True),
+    Column("document", ForeignKey("documents.id"), nullable=False),
+    Column("name", _Bytes, nullable=False),
+    Column("sealed", _Bytes, nullable=False),
+    UniqueConstraint("document", "name", name="records_by_name"),
+)
+
 peers = Table(
     "peers",
     metadata,

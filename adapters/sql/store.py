@@ -22,6 +22,7 @@ from domain.errors import IdentifierError, StorageCorruptError
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position
 from domain.limits import ADDRESS_BYTES_MAX, KIB
 from domain.ports.storage import (
+    NO_RECORDS,
     Arrival,
     OperationStore,
     PeerRecord,
@@ -46,8 +47,13 @@ class SqlOperationStore(OperationStore):
         self._writer = writer
         self._reader = reader
 
-    async def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
-        return await self._writer.append(document, operations)
+    async def append(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None] = NO_RECORDS,
+    ) -> int:
+        return await self._writer.append(document, operations, records)
 
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int
@@ -116,6 +122,18 @@ class SqlOperationStore(OperationStore):
 
         return await self._reader.read(read)
 
+    async def records(self, document: DocumentId) -> Mapping[bytes, bytes]:
+        async def read(connection: AsyncConnection) -> dict[bytes, bytes]:
+            table, documents = schema.records, schema.documents
+            query = (
+                select(table.c.name, table.c.sealed)
+                .join(documents, documents.c.id == table.c.document)
+                .where(documents.c.document_id == document)
+            )
+            return {row[0]: row[1] for row in await connection.execute(query)}
+
+        return await self._reader.read(read)
+
     async def forget(self, document: DocumentId) -> None:
         async def change(connection: AsyncConnection, heads: Heads) -> None:
             heads.drop(document)
@@ -126,6 +144,7 @@ class SqlOperationStore(OperationStore):
             for table in (
                 schema.acknowledged,
                 schema.snapshots,
+                schema.records,
                 schema.operations,
                 schema.logs,
             ):

@@ -10,7 +10,7 @@ Invariant: a caller is answered after the commit that holds its work, with `sync
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -81,9 +81,14 @@ class Writer:
         """Let the rider board now, even if nothing else is to be written."""
         self._queue.wake()
 
-    async def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
-        """Append operations, all or none; see `OperationStore.append`."""
-        return (await self._submit(AppendWork(document, operations))).result
+    async def append(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None],
+    ) -> int:
+        """Append operations and change records, all or none; see `OperationStore.append`."""
+        return (await self._submit(AppendWork(document, operations, records))).result
 
     async def change(self, change: Change, *, rows: int = 1, size: int = 0) -> None:
         """Carry out any other change in a transaction.

@@ -180,7 +180,9 @@ class Replica:
     def _judge_one(self, operation: Operation, judged: Judged) -> None:
         past = self._ledger.past_of(operation.position)
         if not is_content(operation.extension.kind):
-            if not self._builds_on_blocked(past):
+            if self._builds_on_blocked(past):
+                self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
+            else:
                 self.note([operation])
             return
         if not self._judge_extent(operation):
@@ -192,6 +194,7 @@ class Replica:
             return
         self.note([operation])
         try:
+            self._check_announced(operation, past)
             update = self._open(operation)
             walk = walk_update(update)
             self._check_walk(walk, operation.log, operation.header.seq_num, past)
@@ -235,7 +238,8 @@ class Replica:
             return "the CRDT engine fails on it"
         if operation.extension.kind != Kind.UPDATE:
             return f"content of kind {operation.extension.kind} needs a newer culm"
-        if self._secret_of(operation) is None:
+        secret_id = self._secret_id(operation)
+        if secret_id not in self._secrets and self._is_announced(secret_id, past):
             return "the secret that seals it is not here"
         return None
 
@@ -244,18 +248,29 @@ class Replica:
             past.get(slot, 0) > count for slot, count in self._blocked.items()
         )
 
-    def _secret_of(self, operation: Operation) -> DocumentSecret | None:
+    def _secret_id(self, operation: Operation) -> SecretId:
         secret_id = operation.extension.secret
         if secret_id is None:
             log = self._ledger.log(operation.log)
             secret_id = log.secret_before(operation.header.seq_num) if log is not None else None
-        return self._secrets.get(secret_id) if secret_id is not None else None
+        assert secret_id is not None  # the ledger takes no content without
+        return secret_id
+
+    def _is_announced(self, secret_id: SecretId, past: Vector) -> bool:
+        return self._ledger.announcements.is_announced(secret_id, past)
+
+    def _check_announced(self, operation: Operation, past: Vector) -> None:
+        """Refuse what is sealed under a secret that nobody was told of: it would hold up all that builds on it.
+
+        Raises:
+            SealError: It is.
+        """
+        if not self._is_announced(self._secret_id(operation), past):
+            raise SealError("unannounced-secret", "no earlier operation announces its secret")
 
     def _open(self, operation: Operation) -> bytes:
-        secret = self._secret_of(operation)
-        assert secret is not None
         return open_body(
-            secret,
+            self._secrets[self._secret_id(operation)],
             self._ledger.document,
             operation.position,
             operation.extension.kind,
@@ -308,6 +323,11 @@ class Replica:
             raise
         self._unchecked_bytes = 0
         self._unsaved.clear()
+
+    def take_waiting(self) -> dict[LogKey, int]:
+        """Forget that anything waits; give, per log, the first that did."""
+        waiting, self._blocked = self._blocked, {}
+        return {self._ledger.log_in(slot).key: seq_num for slot, seq_num in waiting.items()}
 
     # -- What we did --
 

@@ -6,7 +6,7 @@ of content are not looked at: no key is needed here.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
+from domain.ledger.announcements import Announcements, LedgerPlace
 from domain.ledger.claim import Claims, ExplicitClaim
 from domain.ledger.counting import Counting
 from domain.ledger.log import LogState, Vector, join
@@ -21,17 +22,23 @@ from domain.ledger.membership import CHANGING_KINDS, Membership, Place
 from domain.ledger.permission import Permission
 from domain.operations.control import (
     DOCUMENT_FORMAT,
+    Add,
     Claim,
     ControlBody,
     Genesis,
     Role,
     decode_body,
 )
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 
 TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE, Kind.LEAVE})
-KNOWN_CONTROL_KINDS = CHANGING_KINDS | {Kind.CLAIM}
+KNOWN_CONTROL_KINDS = CHANGING_KINDS | {
+    Kind.CLAIM,
+    Kind.PREKEY,
+    Kind.SECRET_DISTRIBUTION,
+}
 
 
 class Standing(Enum):
@@ -84,6 +91,9 @@ class Ledger:
         self.membership = Membership()
         self._permission = Permission(document, self.membership)
         self.claims = Claims()
+        self.announcements = Announcements()
+        self.control_count = 0
+        """How many control operations are in: what follows from them stays as it is while this does."""
         self.read_only_reason: str | None = None
         self._logs: dict[LogKey, LogState] = {}
         self._by_slot: list[LogState] = []
@@ -126,6 +136,24 @@ class Ledger:
     def past_of(self, position: Position) -> Vector:
         """Give the causal past of an operation that is in, itself included."""
         return self._logs[position.log].vector_before(position.seq_num + 1)
+
+    def past_at(self, place: LedgerPlace) -> Vector:
+        """Give the causal past of an operation that is in, itself included, by its slot."""
+        return self._by_slot[place.slot].vector_before(place.seq_num + 1)
+
+    def implies(self, log: LogKey, operation_id: OperationId) -> bool:
+        """Whether an operation belongs to the causal past of a log, as far as its place is known."""
+        state, place = self._logs.get(log), self._positions.get(operation_id)
+        if state is None or place is None:
+            return False
+        return place.seq_num < state.vector_before(state.count).get(self._logs[place.log].slot, 0)
+
+    def is_in_past_of(self, operation_ids: Iterable[OperationId], place: LedgerPlace) -> bool:
+        """Whether an operation is in the causal past of one of some, as far as their places are known."""
+        positions = (self._positions.get(operation_id) for operation_id in operation_ids)
+        return any(
+            place.is_in(self.past_of(position)) for position in positions if position is not None
+        )
 
     def present(self) -> Vector:
         """Give everything that is in, as a causal past."""
@@ -252,11 +280,20 @@ class Ledger:
             return Role.WRITE
         if kind not in KNOWN_CONTROL_KINDS:
             return Role.PULL
-        body = decode_body(kind, operation.body)
-        if isinstance(body, Genesis):
-            raise OperationError("wrong-genesis", "a document is founded once")
-        if isinstance(body, Claim):
-            self.claims.check(body.clients, LogKey(author, body.log_id), past)
+        return self._check_control(author, decode_body(kind, operation.body), role, past)
+
+    def _check_control(self, author: PeerId, body: ControlBody, role: Role, past: Vector) -> Role:
+        match body:
+            case Genesis():
+                raise OperationError("wrong-genesis", "a document is founded once")
+            case Claim():
+                self.claims.check(body.clients, LogKey(author, body.log_id), past)
+            case PrekeyNotice():
+                self.announcements.check_prekey(author, body)
+            case SecretDistribution():
+                self.announcements.check_distribution(body, role, past)
+            case _:
+                pass
         return self._permission.check(author, body, past)
 
     def check_change(self, author: PeerId, body: ControlBody, past: Vector) -> None:
@@ -299,6 +336,7 @@ class Ledger:
 
     def _take_control(self, operation: Operation, slot: int, admission: Admission) -> None:
         kind, author, seq_num = operation.extension.kind, operation.author, operation.header.seq_num
+        self.control_count += 1
         if kind not in KNOWN_CONTROL_KINDS:
             # From a manager alone: else any member could make a document read-only for everybody.
             if self.membership.role_at(author, admission.past) == Role.MANAGE:
@@ -313,6 +351,15 @@ class Ledger:
             )
             self.claims.claim(body.clients, entry)
             return
+        at = LedgerPlace(slot, seq_num)
+        if isinstance(body, PrekeyNotice):
+            self.announcements.publish(author, body, at)
+            return
+        if isinstance(body, SecretDistribution):
+            self.announcements.distribute(author, body, at, admission.past)
+            return
+        if isinstance(body, Add):
+            self.announcements.additions[body.member] = (operation.operation_id, at)
         if isinstance(body, Genesis) and body.format > DOCUMENT_FORMAT:
             self.read_only_reason = f"its format is {body.format}, which needs a newer culm"
         past = {**admission.past, slot: seq_num}
@@ -333,13 +380,17 @@ class Ledger:
             tips,
             self.membership.to_value(),
             self.claims.to_value(),
+            self.announcements.to_value(),
+            self.control_count,
             self.read_only_reason,
         )
 
     @classmethod
     def from_value(cls, document: DocumentId, value: object) -> Self:
         """Read what `to_value` gave."""
-        logs, tips, membership, claims, reason = codec.take_list(value, maximum=5)
+        logs, tips, membership, claims, announcements, count, reason = codec.take_list(
+            value, maximum=7
+        )
         ledger = cls(document)
         for slot, entry in enumerate(codec.take_list(logs, maximum=limits.HAVE_LOGS_MAX)):
             log = LogState.from_value(slot, entry)
@@ -357,6 +408,8 @@ class Ledger:
         ledger.membership.restore(membership)
         ledger.counting.recount()
         ledger.claims.restore(claims)
+        ledger.announcements.restore(announcements)
+        ledger.control_count = codec.take_int(count, maximum=2**63)
         ledger.read_only_reason = (
             None if reason is None else codec.take_text(reason, bytes_max=1024)
         )

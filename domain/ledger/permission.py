@@ -20,6 +20,7 @@ from domain.operations.control import (
     SetRole,
     join_statement,
 )
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 
 
 class Permission:
@@ -55,7 +56,7 @@ class Permission:
                 return Role.MANAGE
             case Leave():
                 self._check_not_last(author, past)
-            case Genesis() | Claim():
+            case Genesis() | Claim() | PrekeyNotice() | SecretDistribution():
                 pass
         return Role.PULL
 

@@ -10,6 +10,7 @@ from domain.codec import CodecError
 from domain.errors import IdentifierError, OperationError, UsageError
 from domain.identifiers import DocumentId, LogId, OperationId, PeerId
 from domain.identity import SIGNATURE_BYTES
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.operations.kind import Kind
 
 BODY_VERSION: Final = 1
@@ -108,7 +109,17 @@ class Claim:
     clients: tuple[int, ...]
 
 
-ControlBody = Genesis | InviteTerms | Add | Remove | SetRole | Leave | Claim
+ControlBody = (
+    Genesis
+    | InviteTerms
+    | Add
+    | Remove
+    | SetRole
+    | Leave
+    | Claim
+    | PrekeyNotice
+    | SecretDistribution
+)
 
 
 def encode_body(body: ControlBody) -> bytes:
@@ -133,6 +144,8 @@ def _fields(body: ControlBody) -> tuple[codec.Value, ...]:
             fields = (body.member, int(body.role))
         case Claim():
             fields = (body.log_id, body.clients)
+        case PrekeyNotice() | SecretDistribution():
+            fields = body.fields()
         case Leave():
             pass
     return fields
@@ -161,6 +174,10 @@ def _decode_fields(kind: int, fields: list[object]) -> ControlBody:
             return Claim(
                 log_id=LogId(codec.take_bytes(log_id, maximum=32)), clients=_take_clients(clients)
             )
+        case Kind.PREKEY, _:
+            return PrekeyNotice.from_fields(fields)
+        case Kind.SECRET_DISTRIBUTION, _:
+            return SecretDistribution.from_fields(fields)
         case _:
             return _decode_change(kind, fields)
 

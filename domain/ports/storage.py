@@ -7,9 +7,12 @@ whether an operation is valid was decided before it came here.
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
+
+NO_RECORDS: Final[Mapping[bytes, bytes | None]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,16 @@ class OperationStore(Protocol):
     """Keeps documents: their operations in arrival order, and the sealed records beside them."""
 
     @abstractmethod
-    async def append(self, document: DocumentId, operations: Sequence[StoredOperation]) -> int:
+    async def append(
+        self,
+        document: DocumentId,
+        operations: Sequence[StoredOperation],
+        records: Mapping[bytes, bytes | None] = NO_RECORDS,
+    ) -> int:
         """Store operations in the given order, all or none; durable on return (it survives power loss).
+
+        `records` are sealed records of the document that change with the operations, by name: stored in the same
+        transaction, each replacing the one of that name; None deletes it.
 
         An operation that is stored already (same id) is passed over, so repeating a call is allowed. Cancelled,
         the whole batch is stored or none of it.
@@ -113,6 +124,10 @@ class OperationStore(Protocol):
     @abstractmethod
     async def documents(self) -> Mapping[DocumentId, bytes]:
         """Read the sealed records of all documents."""
+
+    @abstractmethod
+    async def records(self, document: DocumentId) -> Mapping[bytes, bytes]:
+        """Read the sealed records of a document that `append` was given, by name."""
 
     @abstractmethod
     async def forget(self, document: DocumentId) -> None:

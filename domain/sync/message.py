@@ -17,6 +17,7 @@ from domain.identity import SIGNATURE_BYTES
 from domain.ledger.ledger import Height
 from domain.operations.kind import KIND_MAX
 from domain.operations.operation import decode_previous
+from domain.prekey import Prekey
 
 LogReference = int | LogKey
 """A log: in full the first time that a direction of a channel names it, then by its number there."""
@@ -212,26 +213,24 @@ class Nack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """The sender holds the key of an invite, and asks to be made a member."""
+    """The sender holds the key of an invite, and asks to be made a member; secrets reach it with its prekey."""
 
     TAG: ClassVar[int] = 7
     invite_key: PeerId
-    prekey_hash: bytes | None
+    prekey: Prekey
     proof: bytes
 
     def fields(self) -> tuple[Value, ...]:
         """Give what follows the tag."""
-        return (self.invite_key, self.prekey_hash, self.proof)
+        return (self.invite_key, self.prekey.value(), self.proof)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
         """Check what follows the tag."""
-        invite_key, prekey_hash, proof = fields
+        invite_key, prekey, proof = fields
         return cls(
             invite_key=PeerId(codec.take_bytes(invite_key, maximum=32)),
-            prekey_hash=None
-            if prekey_hash is None
-            else codec.take_bytes(prekey_hash, minimum=32, maximum=32),
+            prekey=Prekey.from_value(prekey),
             proof=_take_signature(proof),
         )
 

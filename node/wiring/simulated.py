@@ -12,6 +12,7 @@ from adapters.simulation.internet.machine import InternetMachine
 from adapters.simulation.link import LinkOptions, TraceEvent
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
+from adapters.simulation.pairwise import SimulatedPairwiseChannel
 from adapters.simulation.storage import MemoryDatabase
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.connectivity.address import Address
@@ -90,6 +91,7 @@ def _simulated_environment(
         network=network,
         store=database.store,
         queue=database.queue,
+        pairwise=SimulatedPairwiseChannel(machine.key, machine.entropy),
         clock=machine.clock,
         entropy=machine.entropy,
         workers=database.workers,

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from adapters.quic.network import QuicNetwork
+from adapters.ratchet.channel import RatchetPairwiseChannel
 from adapters.sql.database import SqlDatabase
 from adapters.system.data_directory import open_data_directory
 from adapters.system.environment import SystemClock, SystemEntropy, resident_bytes
@@ -46,6 +47,7 @@ async def open_adapters(
                 network=network,
                 store=database.store,
                 queue=database.queue,
+                pairwise=RatchetPairwiseChannel(key),
                 clock=clock,
                 entropy=entropy,
                 workers=[*database.workers, *traversal.workers()],

@@ -11,8 +11,7 @@ from domain.errors import InviteError
 from domain.identifiers import DocumentId
 from domain.identity import DeviceKey, Label
 from domain.invite import PREFIX, Invite
-from domain.sealing import DocumentSecret
-from tests.strategies import document_ids, key, keys, some_bytes, texts, timestamps
+from tests.strategies import document_ids, key, keys, texts, timestamps
 
 INVITER = key(1)
 invites = st.builds(
@@ -23,7 +22,10 @@ invites = st.builds(
     addresses=st.lists(texts, max_size=3).map(tuple),
     expires_us=timestamps,
     key=keys,
-    secret=some_bytes(32).map(DocumentSecret),
+    others=st.lists(st.tuples(keys.map(lambda made: made.peer), st.just(("a:1",))), max_size=4).map(
+        tuple
+    ),
+    confirm=st.booleans(),
 )
 EXAMPLE = Invite(
     document=DocumentId(b"\7" * 32),
@@ -32,7 +34,6 @@ EXAMPLE = Invite(
     addresses=("127.0.0.1:4433",),
     expires_us=1,
     key=key(2),
-    secret=DocumentSecret(bytes(32)),
 )
 TEXT = EXAMPLE.encode(INVITER)
 
@@ -45,7 +46,8 @@ def fields_of(invite: Invite) -> tuple[object, ...]:
         invite.addresses,
         invite.expires_us,
         invite.key.seed,
-        invite.secret.key,
+        invite.others,
+        invite.confirm,
     )
 
 
@@ -94,21 +96,22 @@ def test_any_altered_character_is_noticed(at: int, character: str) -> None:
 def test_last_character_has_one_form() -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     for name in ("n", "no", "not"):  # one of these leaves bits unused in the last character
-        text = Invite.encode(Invite.decode(packed((1, *contents_with(name)[1:]))), INVITER)
+        text = Invite.encode(Invite.decode(packed(contents_with(name))), INVITER)
         for character in set(alphabet) - {text[-1]}:
             reason_for(text[:-1] + character)
 
 
 def contents_with(name: str) -> tuple[codec.Value, ...]:
     return (
-        1,
+        2,
         EXAMPLE.document,
         name,
         INVITER.peer,
         ("127.0.0.1:4433",),
+        (),
         1,
+        False,
         EXAMPLE.key.seed,
-        (1, EXAMPLE.secret.key),
     )
 
 
@@ -144,18 +147,21 @@ def test_invite_by_somebody_else_is_forged() -> None:
 @pytest.mark.parametrize(
     ("at", "value"),
     [
-        (0, 2),
+        (0, 1),
+        (0, 3),
         (0, True),
         (1, bytes(31)),
         (2, b"name"),
         (3, bytes(33)),
         (4, ["a"] * (limits.INVITE_ADDRESSES_MAX + 1)),
         (4, ["a" * (limits.ADDRESS_BYTES_MAX + 1)]),
-        (5, -1),
-        (6, bytes(31)),
-        (7, (2, bytes(32))),
-        (7, (1, bytes(31))),
-        (7, (1,)),
+        (5, [(INVITER.peer, ("a:1",))] * (limits.INVITE_OTHERS_MAX + 1)),
+        (5, [(INVITER.peer,)]),
+        (5, [(bytes(31), ("a:1",))]),
+        (5, [(INVITER.peer, ["a"] * (limits.INVITE_ADDRESSES_MAX + 1))]),
+        (6, -1),
+        (7, 1),
+        (8, bytes(31)),
     ],
 )
 def test_invite_with_a_wrong_field_is_malformed(at: int, value: codec.Value) -> None:
@@ -168,6 +174,5 @@ def test_invite_with_a_wrong_field_is_malformed(at: int, value: codec.Value) -> 
 def test_repr_shows_no_secret() -> None:
     shown = repr(EXAMPLE)
     assert "notes" in shown
-    for secret in (EXAMPLE.key.seed, EXAMPLE.secret.key):
-        assert secret.hex() not in shown
-        assert repr(secret) not in shown
+    assert EXAMPLE.key.seed.hex() not in shown
+    assert repr(EXAMPLE.key.seed) not in shown

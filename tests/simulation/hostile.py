@@ -5,6 +5,7 @@ from typing import Final
 from adapters.simulation.world import SimulatedMachine
 from domain.document import Document as DocumentState
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position
+from domain.keyring import Keyring
 from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
 from domain.ports.network import Connection, NetworkInterface
@@ -24,7 +25,8 @@ class Hostile:
     Args:
         machine: Where its key is, and its disk, if it was a member.
         document: The document.
-        record: Its logs, and the document's secret.
+        record: Its logs.
+        keyring: Its secrets.
         operations: What it knows of the document.
         network: How it reaches others; that of the machine if None.
     """
@@ -34,13 +36,14 @@ class Hostile:
         machine: SimulatedMachine,
         document: DocumentId,
         record: DocumentRecord,
+        keyring: Keyring,
         operations: list[Operation],
         network: NetworkInterface | None = None,
     ) -> None:
         self.machine = machine
         self.document = document
         self.record = record
-        self.state = DocumentState(machine.key, document, record)
+        self.state = DocumentState(machine.key, document, record, keyring)
         self.state.replay(operations)
         self.log = LogKey(machine.key.peer, record.content_log)
         self.wire = OutgoingWire()
@@ -90,7 +93,7 @@ class Hostile:
         log = LogKey(self.machine.key.peer, log_id or self.record.content_log)
         count = after.header.seq_num + 1 if after else 0
         place = count if seq_num is None else seq_num
-        secret = self.record.secrets[-1]
+        secret = self.state.current_secret() or next(iter(self.state.keyring.secrets.values()))
         body = seal_body(
             secret,
             self.document,
@@ -125,5 +128,12 @@ def leave(
     content = machine.disk.content
     sealed = content.records[document]
     record = DocumentRecord.decode(open_record(machine.storage_key, "document", document, sealed))
+    keyring = Keyring()
+    keyring.load(
+        {
+            name: open_record(machine.storage_key, "key", document + name, value)
+            for name, value in content.document_records[document].items()
+        }
+    )
     operations = [from_stored(each) for each in content.ledger(document).operations]
-    return Hostile(machine, document, record, operations, network)
+    return Hostile(machine, document, record, keyring, operations, network)

@@ -15,7 +15,6 @@ from pycrdt import Doc, Text
 from adapters.simulation.loop import run
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
-from domain.document import new_record
 from domain.errors import HandshakeError, InviteError, NetworkError
 from domain.events import (
     DocumentDegraded,
@@ -23,9 +22,11 @@ from domain.events import (
     PeerDisconnected,
     SecurityEvent,
 )
+from domain.founding import new_prekey, new_record
 from domain.identifiers import LogId, OperationId
 from domain.identity import SEED_BYTES, SIGNATURE_BYTES, DeviceKey, Label
 from domain.invite import Invite
+from domain.keyring import Keyring
 from domain.ledger.claim import client_id
 from domain.operations.control import join_statement
 from domain.operations.operation import Operation, rebuild
@@ -340,8 +341,8 @@ def test_more_logs_than_a_device_may_have_are_refused(seed: int) -> None:
 def test_a_stranger_is_told_nothing_and_let_go(seed: int) -> None:
     async def attack(village: Village) -> None:
         machine = village.world.machine("eve")
-        record = new_record("x", village.mallory.record.secrets[-1], machine.entropy)
-        eve = Hostile(machine, village.document, record, [])
+        keyring = Keyring(secrets=village.mallory.state.keyring.secrets)
+        eve = Hostile(machine, village.document, new_record("x", machine.entropy), keyring, [])
         alice = village.world.machine("alice")
         connection = await eve.connect(alice.key.peer, alice.address)
         await eve.compare(connection, bytes(32))
@@ -437,14 +438,15 @@ def test_a_joiner_without_the_invites_key_is_refused(seed: int) -> None:
     async def attack(village: Village) -> None:
         wanted = Invite.decode(await village.alice.document.invite())
         machine = village.world.machine("eve")
-        record = new_record("x", wanted.secret, machine.entropy)
-        eve = Hostile(machine, village.document, record, [])
+        record = new_record("x", machine.entropy)
+        eve = Hostile(machine, village.document, record, Keyring(), [])
         alice = village.world.machine("alice")
         connection = await eve.connect(alice.key.peer, alice.address)
         await eve.compare(connection, bytes(32))
-        statement = join_statement(village.document, machine.key.peer, None)
+        prekey = new_prekey(machine.key, now_us=0, entropy=machine.entropy).prekey
+        statement = join_statement(village.document, machine.key.peer, prekey.digest())
         proof = machine.key.sign(Label.JOIN, statement)
-        await eve.say(connection, Join(invite_key=wanted.key.peer, prekey_hash=None, proof=proof))
+        await eve.say(connection, Join(invite_key=wanted.key.peer, prekey=prekey, proof=proof))
         await asyncio.sleep(2)
         assert village.alice.state.ledger.membership.role(machine.key.peer) is None
 

@@ -31,6 +31,7 @@ from domain.operations.operation import (
     Operation,
     sign,
 )
+from domain.prekey import make_prekey
 from domain.sealing import NONCE_BYTES, DocumentSecret, seal_body, seal_record
 from domain.sync.frontier import channel_name, digest
 from domain.sync.message import (
@@ -61,6 +62,7 @@ CONTROL_LOG: Final = LogId(bytes([16]) * 32)
 CONTENT_LOG: Final = LogId(bytes([17]) * 32)
 BINDING: Final = bytes([18]) * 64
 TIME_US: Final = 1_790_000_000_000_000
+PREKEY: Final = make_prekey(MEMBER, bytes([6]) * 32, expires_us=TIME_US).prekey
 UPDATE: Final = bytes.fromhex("010106000401047465787402686900")  # client 6 writes "hi" into `text`
 
 
@@ -211,7 +213,7 @@ def example_messages() -> dict[str, Message]:
         "done": Done(exchange=1),
         "ack": Ack(counts=((0, 1), (log, 2))),
         "nack": Nack(log=0, seq_num=7, reason="bad-signature"),
-        "join": Join(invite_key=INVITE_KEY.peer, prekey_hash=None, proof=bytes(64)),
+        "join": Join(invite_key=INVITE_KEY.peer, prekey=PREKEY, proof=bytes(64)),
         "join refused": JoinRefused(reason="expired"),
         "digests": Digests(entries=((bytes(32), bytes([1]) * 32),)),
         "heartbeat": Heartbeat(number=7, is_answer=True),
@@ -225,8 +227,8 @@ def example_invite() -> Invite:
         inviter=FOUNDER.peer,
         addresses=("127.0.0.1:4433", "[::1]:4433"),
         expires_us=TIME_US * 2,
+        others=((MEMBER.peer, ("192.0.2.7:4433",)),),
         key=INVITE_KEY,
-        secret=SECRET,
     )
 
 
@@ -285,8 +287,8 @@ def value_vectors() -> dict[str, Any]:
         "join_statement": {
             "document": document.hex(),
             "member": MEMBER.peer.hex(),
-            "prekey_hash": None,
-            "statement": join_statement(document, MEMBER.peer, None).hex(),
+            "prekey_hash": PREKEY.digest().hex(),
+            "statement": join_statement(document, MEMBER.peer, PREKEY.digest()).hex(),
         },
         "invite": {
             "inviter_seed": FOUNDER.seed.hex(),

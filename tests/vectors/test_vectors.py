@@ -180,7 +180,9 @@ def test_record_is_sealed_and_opened_byte_for_byte() -> None:
 def test_join_statement_and_invite_are_those_of_the_vectors() -> None:
     entry = VALUES["join_statement"]
     statement = join_statement(
-        DocumentId.from_hex(entry["document"]), PeerId.from_hex(entry["member"]), None
+        DocumentId.from_hex(entry["document"]),
+        PeerId.from_hex(entry["member"]),
+        bytes.fromhex(entry["prekey_hash"]),
     )
     assert statement.hex() == entry["statement"]
     entry = VALUES["invite"]

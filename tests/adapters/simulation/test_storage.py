@@ -11,20 +11,20 @@ from domain.ports.storage import OperationQueue, OperationStore, Snapshot
 from tests.contracts.operation_queue import OpenQueue, OperationQueueContract
 from tests.contracts.operation_store import (
     OpenStore,
-    OperationStoreContract,
     document_id,
     log_key,
     make_log,
     peer_id,
     read_all,
 )
+from tests.contracts.sealed_records import SealedRecordsContract
 
 
 def open_disk(seed: int = 1) -> SimulatedDisk:
     return SimulatedDisk(asyncio.get_running_loop(), seed, "alpha")
 
 
-class TestMemoryOperationStore(OperationStoreContract):
+class TestMemoryOperationStore(SealedRecordsContract):
     @asynccontextmanager
     async def place(self) -> AsyncIterator[OpenStore]:
         disk = open_disk()

@@ -8,14 +8,17 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
 from domain.crdt.replica import Judged
 from domain.crdt.walker import walk_update
-from domain.document import Document, found, new_record
-from domain.identifiers import LogKey, OperationId
+from domain.document import Document
+from domain.founding import found, new_record
+from domain.identifiers import LogKey, OperationId, Position
 from domain.identity import DeviceKey, Label
+from domain.keyring import Keyring
 from domain.ledger.gate import Admitted
 from domain.operations.control import Add, InviteTerms, Role, join_statement
+from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
-from domain.sealing import NONCE_BYTES, DocumentSecret, seal_body
+from domain.sealing import NONCE_BYTES, SECRET_BYTES, DocumentSecret, seal_body
 from tests.strategies import SeededEntropy, key
 
 INVITE_KEY: Final = key(99)
@@ -31,6 +34,7 @@ class Editor:
         self.log: list[Operation] = []
         self.now_us = 0
         self.last_judged = Judged()
+        self.team: list[Editor] = [self]
 
     # -- What is edited --
 
@@ -58,6 +62,12 @@ class Editor:
     def content_log(self) -> LogKey:
         return self.document.author.content_log
 
+    @property
+    def secret(self) -> DocumentSecret:
+        secret = self.document.current_secret()
+        assert secret is not None
+        return secret
+
     def edit(self, chance: random.Random) -> None:
         """Change something at random, in a transaction of one or more edits."""
         with self.document.ydoc.transaction():
@@ -75,12 +85,25 @@ class Editor:
     def flush(self) -> list[Operation]:
         """Sign and store what was edited; give what was written."""
         written: list[Operation] = []
-        while staged := self.stage():
+        while staged := self.stage() or self._announce_secret():
             written += staged
             self.settle(staged)
         if self.document.rebuild_reason is not None:
             self.rebuild()
         return written
+
+    def _announce_secret(self) -> list[Operation]:
+        """Make a secret where all that we hold are known to somebody who may no longer read; the team is told it."""
+        if not self.document.needs_secret:
+            return []
+        secret = DocumentSecret(self.entropy.draw(SECRET_BYTES))
+        for editor in self.team:
+            editor.document.keyring.add_secret(secret)
+        body = SecretDistribution(secrets=(secret.secret_id,))
+        self.document.write_control(
+            Kind.SECRET_DISTRIBUTION, body, now_us=self.now_us, entropy=self.entropy
+        )
+        return [entry.operation for entry in self.document.author.staged]
 
     def settle(self, staged: Sequence[Operation]) -> None:
         self.log += staged
@@ -120,9 +143,10 @@ class Editor:
     def reopened(self) -> "Editor":
         """What comes up after a crash: everything that was stored, and nothing else."""
         old = self.document
-        document = Document(old.key, old.document, old.record)
+        document = Document(old.key, old.document, old.record, old.keyring)
         editor = Editor(document, SeededEntropy(("again", len(self.log))))
         editor.now_us, editor.log = self.now_us, list(self.log)
+        editor.team = self.team
         for at in range(0, len(self.log), REPLAY_OPERATIONS):
             document.replay(self.log[at : at + REPLAY_OPERATIONS])
         if document.rebuild_reason is not None:
@@ -146,7 +170,7 @@ class Editor:
     def publish_sealed(self, body: bytes, kind: int = Kind.UPDATE) -> Operation:
         """Write any body of any kind of content."""
         author = self.document.author
-        secret = author._name_secret(self.document.record.secrets[-1])
+        secret = author._name_secret(self.secret)
         operation = author._write(self.content_log, kind, body, secret, now_us=self.now_us)  # type: ignore[arg-type]
         self.log.append(operation)
         self.document.settle([operation])
@@ -155,10 +179,11 @@ class Editor:
     def sealed(self, plain: bytes, *, seq_num_ahead: int = 0) -> bytes:
         """Seal a body for the place of the next operation, or for one after it."""
         log = self.content_log
-        place = (log, self.document.author.next_seq_num(log) + seq_num_ahead)
-        secret = self.document.record.secrets[-1]
+        place = Position(log, self.document.author.next_seq_num(log) + seq_num_ahead)
         nonce = self.entropy.draw(NONCE_BYTES)
-        return seal_body(secret, self.document.document, place, Kind.UPDATE, plain, nonce=nonce)  # type: ignore[arg-type]
+        return seal_body(
+            self.secret, self.document.document, place, Kind.UPDATE, plain, nonce=nonce
+        )
 
     def admit(self, peer_key: DeviceKey, invite: OperationId) -> None:
         statement = join_statement(self.document.document, peer_key.peer, None)
@@ -175,26 +200,28 @@ class Editor:
 def found_editors(count: int, seed: object = 0) -> list[Editor]:
     """Found a document with so many writers; all have everything."""
     entropy = SeededEntropy((seed, 1))
-    document, genesis = found(key(1), "notes", now_us=0, entropy=entropy)
+    document, founding = found(key(1), "notes", now_us=0, entropy=entropy)
     founder = Editor(document, entropy)
-    founder.log.append(genesis)
+    founder.log += founding
     terms = InviteTerms(key=INVITE_KEY.peer, role=Role.WRITE, expires_us=0, uses=99)
     invite = founder.write_control(Kind.INVITE, terms).operation_id
     editors = [founder]
     for number in range(2, count + 1):
         founder.admit(key(number), invite)
         editors.append(newcomer(founder, number, seed))
-    for editor in editors[1:]:
-        editor.receive(founder.log)
+    for editor in editors:
+        editor.team = editors
+        if editor is not founder:
+            editor.receive(founder.log)
     return editors
 
 
 def newcomer(founder: Editor, number: int, seed: object = 0) -> Editor:
     """A device that knows the secret of the document and has no operation yet."""
     entropy = SeededEntropy((seed, number))
-    secret: DocumentSecret = founder.document.record.secrets[0]
-    record = new_record("notes", secret, entropy)
-    return Editor(Document(key(number), founder.document.document, record), entropy)
+    keyring = Keyring(secrets=dict(founder.document.keyring.secrets))
+    record = new_record("notes", entropy)
+    return Editor(Document(key(number), founder.document.document, record, keyring), entropy)
 
 
 def exchange(editors: Sequence[Editor]) -> None:

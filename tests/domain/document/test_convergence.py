@@ -127,7 +127,10 @@ def test_snapshot_and_what_followed_give_the_same_document(seed: int) -> None:
     assert snapshot is not None
     session.end()
     again = type(editor.document)(
-        editor.document.key, editor.document.document, editor.document.record
+        editor.document.key,
+        editor.document.document,
+        editor.document.record,
+        editor.document.keyring,
     )
     again.restore(snapshot)
     rest = editor.log[stored:]

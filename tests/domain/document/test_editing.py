@@ -12,9 +12,10 @@ from pycrdt import Doc, Text
 
 from domain import limits
 from domain.crdt.engine import make_doc
-from domain.document import Document, new_record
+from domain.document import Document
 from domain.errors import StorageCorruptError, UpdateError
 from domain.events import DocumentReloaded, EditsRefused
+from domain.founding import new_record
 from domain.identifiers import Position
 from domain.ledger.claim import client_id
 from domain.operations.control import Genesis
@@ -184,7 +185,12 @@ def test_damaged_snapshot_is_corrupt_or_the_document_starts_empty(seed: int) -> 
     editor.flush()
     snapshot = editor.document.snapshot()
     assert snapshot is not None
-    again = Document(editor.document.key, editor.document.document, editor.document.record)
+    again = Document(
+        editor.document.key,
+        editor.document.document,
+        editor.document.record,
+        editor.document.keyring,
+    )
     for damaged in (b"", snapshot[: chance.randrange(len(snapshot))], b"\x83\x02\x80\x80"):
         with pytest.raises(StorageCorruptError):
             again.restore(damaged)
@@ -442,6 +448,5 @@ def test_what_arrives_in_a_transaction_is_shown_after_it() -> None:
 
 
 def test_record_of_a_new_document_has_fresh_logs() -> None:
-    secret = found_editors(1)[0].document.record.secrets[0]
-    one, other = (new_record("n", secret, SeededEntropy(seed)) for seed in (1, 2))
+    one, other = (new_record("n", SeededEntropy(seed)) for seed in (1, 2))
     assert len({one.control_log, one.content_log, other.control_log, other.content_log}) == 4

@@ -14,6 +14,7 @@ from domain.events import DocumentReloaded
 from domain.identifiers import LogId, LogKey
 from domain.ledger.claim import client_id
 from domain.operations.control import Claim
+from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
 from domain.sealing import DocumentSecret
@@ -136,11 +137,9 @@ def test_content_of_an_unknown_kind_blocks_what_builds_on_it_and_nothing_else() 
 
 
 def with_another_secret(editor: Editor, secret: DocumentSecret) -> None:
-    """Let an editor seal under a secret that the others do not have."""
-    record = editor.document.record
-    record = replace(record, secrets=(*record.secrets, secret))
-    editor.document.record = editor.document.author._record = record
-    editor.document._secrets[secret.secret_id] = secret
+    """Let an editor announce, and seal under, a secret that it gives to nobody."""
+    editor.document.keyring.add_secret(secret)
+    editor.write_control(Kind.SECRET_DISTRIBUTION, SecretDistribution(secrets=(secret.secret_id,)))
 
 
 def test_edits_under_a_secret_that_is_missing_wait_for_it() -> None:
@@ -149,7 +148,7 @@ def test_edits_under_a_secret_that_is_missing_wait_for_it() -> None:
     with_another_secret(holder, secret)
     holder.text.insert(0, "secret ")
     (hidden,) = holder.flush()
-    reader.receive([hidden])
+    reader.receive(holder.log)
     assert [reason for _, reason in reader.last_judged.blocked] == [
         "the secret that seals it is not here"
     ]
@@ -157,14 +156,14 @@ def test_edits_under_a_secret_that_is_missing_wait_for_it() -> None:
     reader.text.insert(0, "open ")
     (written,) = reader.flush()
     assert hidden.operation_id not in written.extension.previous
-    third.receive([hidden, written])
+    third.receive([*holder.log, written])
     assert str(third.text) == "open "
     # After a restart, and once the secret is there, nothing is missing.
     again = reader.reopened()
     assert str(again.text) == "open "
     again.text.insert(0, "still ")
     assert len(again.flush()) == 1
-    with_another_secret(again, secret)
+    again.document.keyring.add_secret(secret)
     again.rebuild()
     assert not again.document.replica.is_blocked
     holder.receive(again.log)

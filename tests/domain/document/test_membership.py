@@ -139,7 +139,8 @@ def test_editors_end_alike_and_come_up_again_alike(seed: int) -> None:
         assert read(again) == read(editor)
         snapshot = editor.document.snapshot()
         assert snapshot is not None
-        restored = Document(editor.document.key, editor.document.document, editor.document.record)
+        old = editor.document
+        restored = Document(old.key, old.document, old.record, old.keyring)
         restored.restore(snapshot)
         restored.open_ydoc()
         assert restored.ledger.membership.members() == first["members"]

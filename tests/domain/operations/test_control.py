@@ -22,6 +22,7 @@ from domain.operations.control import (
     encode_body,
     join_statement,
 )
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.operations.kind import KIND_MAX, Kind
 from tests.strategies import control_bodies, document_ids, peer_ids, some_bytes
 
@@ -33,6 +34,8 @@ KINDS: dict[type[ControlBody], Kind] = {
     SetRole: Kind.SET_ROLE,
     Leave: Kind.LEAVE,
     Claim: Kind.CLAIM,
+    PrekeyNotice: Kind.PREKEY,
+    SecretDistribution: Kind.SECRET_DISTRIBUTION,
 }
 ID = bytes(32)
 

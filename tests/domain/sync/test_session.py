@@ -13,6 +13,7 @@ from domain.identifiers import LogKey, OperationId
 from domain.ledger.ledger import Height, Ledger
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
+from domain.prekey import make_prekey
 from domain.sync.frontier import channel_name, digest, lacking
 from domain.sync.message import (
     Ack,
@@ -340,7 +341,11 @@ EXAMPLES: list[Message] = [
     Done(exchange=0),
     Ack(counts=()),
     Nack(log=LOG, seq_num=0, reason=""),
-    Join(invite_key=key(1).peer, prekey_hash=None, proof=bytes(64)),
+    Join(
+        invite_key=key(1).peer,
+        prekey=make_prekey(key(1), bytes([7]) * 32, expires_us=5).prekey,
+        proof=bytes(64),
+    ),
     JoinRefused(reason="expired"),
 ]
 

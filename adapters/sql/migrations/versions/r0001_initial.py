@@ -74,6 +74,14 @@ def _make_tables_beside_them() -> None:
         sa.Column("sealed", sa.LargeBinary, nullable=False),
     )
     op.create_table(
+        "records",
+        sa.Column("id", row_number, primary_key=True),
+        sa.Column("document", row_number, sa.ForeignKey("documents.id"), nullable=False),
+        sa.Column("name", sa.LargeBinary, nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.UniqueConstraint("document", "name", name="records_by_name"),
+    )
+    op.create_table(
         "peers",
         sa.Column("id", row_number, primary_key=True),
         sa.Column("peer_id", sa.LargeBinary, nullable=False, unique=True),

@@ -1,0 +1,92 @@
+"""Who seals with which secret, and who is owed one: rules over what a replica has.
+
+A secret is *clean* while nobody who holds it may no longer read. Content is sealed under the causally latest clean
+secret; a writer that finds none makes one, so whoever writes next pays what a removal left owing. What a member was
+never given, or asks for again, any holder gives it. Two that do so at once do no harm: a member takes both.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from domain.identifiers import PeerId, SecretId
+from domain.ledger.ledger import Ledger
+from domain.operations.control import Role
+from domain.prekey import Prekey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gift:
+    """Secrets that are to be given: to readers themselves, to who may only pull their discovery keys."""
+
+    secrets: tuple[SecretId, ...]
+    readers: tuple[PeerId, ...]
+    pullers: tuple[PeerId, ...] = ()
+
+
+def current_secret(ledger: Ledger, held: Collection[SecretId]) -> SecretId | None:
+    """Give the secret to seal with: of the clean ones that we hold, the causally latest."""
+    announcements, role = ledger.announcements, ledger.membership.role
+    clean = [secret for secret in held if announcements.is_clean(secret, role)]
+    return announcements.newest(clean, ledger.past_at)
+
+
+def rotation(ledger: Ledger, own: PeerId, secret: SecretId) -> Gift:
+    """Say to whom a new secret of ours goes: to every other member."""
+    members = ledger.membership.members()
+    others = sorted(peer for peer in members if peer != own)
+    return Gift(
+        secrets=(secret,),
+        readers=tuple(peer for peer in others if members[peer] >= Role.READ),
+        pullers=tuple(peer for peer in others if members[peer] < Role.READ),
+    )
+
+
+def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
+    """List what members lack and we hold; members that lack the same are served together."""
+    announcements, members = ledger.announcements, ledger.membership.members()
+    current = current_secret(ledger, held)
+    readers: dict[tuple[SecretId, ...], list[PeerId]] = {}
+    pullers: list[PeerId] = []
+    for peer, role in sorted(members.items()):
+        if peer == own:
+            continue
+        if role >= Role.READ:
+            lacked = announcements.lacked_by(peer, ledger.past_at)
+            if given := tuple(sorted(lacked.intersection(held))):
+                readers.setdefault(given, []).append(peer)
+        elif current is not None and not announcements.has_discovery_key(peer, current):
+            pullers.append(peer)
+    gifts = [
+        Gift(secrets=secrets, readers=tuple(peers)) for secrets, peers in sorted(readers.items())
+    ]
+    if current is not None and pullers:
+        gifts.append(Gift(secrets=(current,), readers=(), pullers=tuple(pullers)))
+    return gifts
+
+
+def missing(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> tuple[SecretId, ...]:
+    """List the secrets that we were given and do not hold: the message did not open."""
+    return tuple(
+        sorted(
+            secret
+            for secret, history in ledger.announcements.secrets.items()
+            if secret not in held and own in history.holders()
+        )
+    )
+
+
+def rank(members: Mapping[PeerId, Role], own: PeerId, matter: bytes) -> int:
+    """Say how many members should see to a matter before us; another order for each matter."""
+    readers = (peer for peer, role in members.items() if role >= Role.READ)
+    ordered = sorted(readers, key=lambda peer: blake3(matter + peer).digest())
+    return ordered.index(own) if own in ordered else len(ordered)
+
+
+def usable_prekey(ledger: Ledger, peer: PeerId, *, now_us: int) -> Prekey | None:
+    """Find the prekey to seal for a device with; None where it has none that is still good."""
+    published = ledger.announcements.prekeys.get(peer)
+    if published is None or published.prekey.expires_us <= now_us:
+        return None
+    return published.prekey
