@@ -171,6 +171,17 @@ HALF_OPEN_MAX: Final = 256  # handshakes going on; one costs about 70 KB
 HALF_OPEN_RETRY: Final = (
     64  # from so many on, a dialler has to prove its address first (Retry, RFC 9000 8.1)
 )
+PREFIX_HALF_OPEN_MAX: Final = 64  # of those, from one address prefix: a quarter
+DIALLERS_PER_S: Final = 200.0  # handshakes; at 2.5 ms each that is half of a core
+DIALLERS_BURST: Final = 400.0  # all peers of a large node that come back at once
+PREFIX_DIALLERS_PER_S: Final = 20.0  # from one address prefix: a site of some hundred nodes in 10 s
+PREFIX_DIALLERS_BURST: Final = 100.0
+PREFIXES_KEPT_MAX: Final = 4_096  # prefixes that are remembered: 1 MB
+IDLE_DATAGRAMS_PER_S: Final = 200.0  # of one connection, that bring nothing new: 10 % of a core
+IDLE_DATAGRAMS_BURST: Final = 2_000.0  # a flight that is sent a second time
+STREAMS_PER_S: Final = 1_000.0  # that a peer may end and open again, on average: 15 % of a core
+STREAMS_BURST: Final = 2_000.0
+TURN_MESSAGES_MAX: Final = 32  # a reader takes so many messages, then others have their turn
 ACCEPT_QUEUE_MAX: Final = 128  # connections that nobody has taken
 RECEIVE_BATCH_MAX: Final = (
     64  # datagrams read in one go, so that one socket does not hold up the loop

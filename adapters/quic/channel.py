@@ -1,11 +1,13 @@
 """A channel of a connection, as the rest of the node sees it."""
 
+import asyncio
 from collections.abc import Callable
 
 from adapters.quic.multiplexer import Multiplexer
 from adapters.quic.stream import Inbox, Outbox
 from domain.connectivity.framing import encode_frame
 from domain.errors import PeerError
+from domain.limits import TURN_MESSAGES_MAX
 from domain.ports.network import Channel
 
 
@@ -30,6 +32,7 @@ class QuicChannel(Channel):
         self._inbox = inbox
         self._outbox = outbox
         self._fail = fail
+        self._received = 0
 
     async def send(self, message: bytes) -> None:
         frame = encode_frame(message)
@@ -46,6 +49,11 @@ class QuicChannel(Channel):
         return True
 
     async def receive(self) -> bytes:
+        self._received += 1
+        if not self._received % TURN_MESSAGES_MAX:
+            await asyncio.sleep(
+                0
+            )  # a reader that always finds something would keep the loop to itself
         while True:
             try:
                 message = self._inbox.take()

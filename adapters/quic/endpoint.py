@@ -2,8 +2,8 @@
 
 By the first byte (RFC 9443) what is not QUIC goes elsewhere: probes to `paths`, STUN to a hook. QUIC goes to
 connections by its destination connection id, whatever its source. What belongs to no connection may begin one, within
-bounds: a foreign version is answered once, and from a number of unfinished handshakes on, a stranger has to prove its
-address first (Retry). The invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` handshakes.
+bounds: a foreign version is answered once, and `Admission` says who has to prove its address first (Retry). The
+invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` handshakes.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ from adapters.quic.path import Path, PathOwner
 from adapters.quic.paths import Paths
 from adapters.quic.socket import DatagramSocket
 from adapters.quic.source import SocketAddress, Source, is_by_relay
+from domain.connectivity.admission import Admission, Verdict, prefix_of
 from domain.connectivity.probe import PROBE_FIRST_BYTE, ProbeKey
-from domain.limits import HALF_OPEN_MAX, HALF_OPEN_RETRY
+from domain.limits import HALF_OPEN_RETRY
 from domain.ports.environment import Clock, Entropy
 
 _logger: Final = logging.getLogger(__name__)
@@ -75,7 +76,6 @@ class Endpoint(ConnectionHost):
         self._accept = accept
         self._on_established = established
         self._receive_other = receive_other
-        self._half_open_retry = half_open_retry
         self._retry = QuicRetryTokenHandler()
         self._socket: DatagramSocket | None = None
         self.send_by_relay: RelaySender | None = None
@@ -89,7 +89,8 @@ class Endpoint(ConnectionHost):
         self._routes: dict[bytes, PeerConnection] = {}
         self._connections: dict[PeerConnection, set[bytes]] = {}
         self.is_admitting = True  # until the node closes
-        self._half_open: set[PeerConnection] = set()
+        self._half_open: dict[PeerConnection, bytes] = {}
+        self._admission = Admission(clock.now(), half_open_retry)
 
     def attach(self, socket: DatagramSocket) -> None:
         """Use a socket, whose receiver is `receive`."""
@@ -175,9 +176,6 @@ class Endpoint(ConnectionHost):
     def _admit(self, header: QuicHeader, source: Source) -> PeerConnection | None:
         if not self.is_admitting:
             return None
-        if len(self._half_open) >= HALF_OPEN_MAX:
-            _logger.warning("quic.handshake.refused", extra={"half_open": len(self._half_open)})
-            return None
         original, retried = header.destination_cid, None
         if header.token:
             try:
@@ -190,13 +188,23 @@ class Endpoint(ConnectionHost):
             except ValueError:
                 return None
             retried = header.destination_cid
-        elif len(self._half_open) >= self._half_open_retry:
+        prefix = prefix_of(source[0])
+        verdict = self._admission.judge(prefix, is_proven=retried is not None, now=self.now())
+        if verdict is Verdict.RETRY:
             self._send_retry(header, source)
+        if verdict is not Verdict.ADMIT:
+            _logger.info("quic.handshake.not_yet", extra={"verdict": verdict.value})
             return None
         connection = self._accept(Path(source), original, retried)
-        self._half_open.add(connection)
+        self._half_open[connection] = prefix
+        self._admission.begun(prefix)
         self.add_route(header.destination_cid, connection)
         return connection
+
+    def _settle(self, connection: PeerConnection) -> None:
+        prefix = self._half_open.pop(connection, None)
+        if prefix is not None:
+            self._admission.ended(prefix)
 
     def _send_retry(self, header: QuicHeader, source: Source) -> None:
         source_cid = self._entropy.draw(CONNECTION_ID_BYTES)
@@ -249,16 +257,16 @@ class Endpoint(ConnectionHost):
         self._connections.get(connection, set()).discard(connection_id)
 
     def established(self, connection: PeerConnection) -> None:
-        self._half_open.discard(connection)
+        self._settle(connection)
         if not connection.is_dialler:
             self._on_established(connection)
 
     def ended(self, connection: PeerConnection) -> None:
-        self._half_open.discard(connection)
+        self._settle(connection)
         self.paths.end(connection.path)
 
     def forget(self, connection: PeerConnection) -> None:
-        self._half_open.discard(connection)
+        self._settle(connection)
         for connection_id in self._connections.pop(connection, set()):
             if self._routes.get(connection_id) is connection:
                 del self._routes[connection_id]

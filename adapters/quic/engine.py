@@ -40,7 +40,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
-from domain.limits import STREAMS_UNREAD_MAX, UNSENT_BYTES_MAX, UNSENT_BYTES_MIN, UNSENT_S
+from domain.connectivity.bucket import TokenBucket
+from domain.limits import (
+    IDLE_DATAGRAMS_BURST,
+    IDLE_DATAGRAMS_PER_S,
+    STREAMS_UNREAD_MAX,
+    UNSENT_BYTES_MAX,
+    UNSENT_BYTES_MIN,
+    UNSENT_S,
+)
 from domain.ports.network import Priority
 
 VIRTUAL_ADDRESS: Final = ("culm", 0)
@@ -160,6 +168,9 @@ class Engine(QuicConnection):
         self._packets_unacknowledged = 0
         self._are_limits_written = False
         self._is_live = False
+        self._idle_datagrams = TokenBucket(
+            rate=IDLE_DATAGRAMS_PER_S, burst=IDLE_DATAGRAMS_BURST, now=0.0
+        )
         self._stream_table = _Streams(self)
         super().__init__(
             configuration=configuration,
@@ -291,8 +302,20 @@ class Engine(QuicConnection):
         recovery._rtt_min = math.inf
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take a datagram."""
+        """Take a datagram; of those that bring nothing, only so many."""
         self._now = now
+        if not self._idle_datagrams.take(now):
+            return  # as any network might
+        before = self._progress()
+        self._receive(data, now)
+        if self._progress() != before:
+            self._idle_datagrams.give()
+
+    def _progress(self) -> tuple[int, int, int]:
+        """Changes with whatever a datagram is good for: events, data, or that something of ours has arrived."""
+        return len(self._events), self._local_max_data.used, self._loss.bytes_in_flight
+
+    def _receive(self, data: bytes, now: float) -> None:
         if not self._handshake_confirmed:
             self.receive_datagram(data, VIRTUAL_ADDRESS, now)
             return

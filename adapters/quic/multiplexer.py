@@ -7,11 +7,12 @@ way out and by receive credit on the way in.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from adapters.quic.engine import CONTROL_STREAM, Engine
 from adapters.quic.stream import Inbox, Incoming, Outbox
+from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import StreamHeader, encode_stream_header, take_stream_header
 from domain.errors import ConnectionLostError, PeerError
@@ -21,10 +22,14 @@ from domain.limits import (
     CONNECTION_UNACKNOWLEDGED_BYTES_MAX,
     HELLO_BYTES_MAX,
     STREAM_UNUSED_S,
+    STREAMS_BURST,
+    STREAMS_PER_S,
 )
 from domain.ports.network import Priority
 
 _UNIDIRECTIONAL = 2
+RELEASE_S = 0.1
+"""Streams that a peer has to wait for come to it in portions."""
 
 
 class Multiplexer:
@@ -50,6 +55,9 @@ class Multiplexer:
         self._parked: dict[bytes, Outbox] = {}
         self._waiting: dict[bytes, Outbox] = {}
         self._unasked_count = 0
+        self._streams_bucket = TokenBucket(rate=STREAMS_PER_S, burst=STREAMS_BURST, now=loop.time())
+        self._to_release: deque[int] = deque()
+        self._release_timer: asyncio.TimerHandle | None = None
         self._unreleased: list[tuple[Inbox, int]] = []
         self.messages_sent = 0
         """Messages that were handed over on its channels."""
@@ -110,9 +118,23 @@ class Multiplexer:
         # open streams in place of those that it has ended, until somebody asks.
         for stream_id in inbox.advance():
             if inbox.is_asked or self._unasked_count <= CHANNELS_UNASKED_MAX:
-                self._engine.release_stream(stream_id)
+                self._release(stream_id)
             else:
                 self._unreleased.append((inbox, stream_id))
+
+    def _release(self, stream_id: int) -> None:
+        """Let the peer open another stream in place of that one, at once or when it has not opened so many of late."""
+        self._to_release.append(stream_id)
+        if self._release_timer is None:
+            self._release_due()
+
+    def _release_due(self) -> None:
+        self._release_timer = None
+        while self._to_release and self._streams_bucket.take(self._loop.time()):
+            self._engine.release_stream(self._to_release.popleft())
+            self._schedule()
+        if self._to_release:
+            self._release_timer = self._loop.call_later(RELEASE_S, self._release_due)
 
     def inbox(self, name: bytes) -> Inbox:
         """What has arrived on a channel, which is hereby asked for."""
@@ -130,8 +152,7 @@ class Multiplexer:
         held, self._unreleased = self._unreleased, []
         for inbox, stream_id in held:
             if inbox is asked:
-                self._engine.release_stream(stream_id)
-                self._schedule()
+                self._release(stream_id)
             else:
                 self._unreleased.append((inbox, stream_id))
 
@@ -268,8 +289,9 @@ class Multiplexer:
     def end(self, lost: ConnectionLostError) -> None:
         """The connection has ended: wake everybody."""
         self._lost = lost
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for timer in (self._sweep, self._release_timer):
+            if timer is not None:
+                timer.cancel()
         for inbox in (self.control_inbox, *self._inboxes.values()):
             inbox.wake()
         for outbox in self._waiting.values():
