@@ -32,10 +32,10 @@ demo: $(NEEDED) ## Let two nodes edit one document (ARGS="--trace FILE --json")
 	$(BIN)/culm demo $(ARGS)
 
 test: $(NEEDED) ## Run the tests (ARGS="tests/domain -k codec")
-	$(BIN)/python -m pytest -n 2 -m "not slow and not lab" --durations=5 $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" --durations=5 $(ARGS)
 
 test-all: $(NEEDED) ## Run the tests that take minutes too
-	$(BIN)/python -m pytest -n 2 -m "not lab" --durations=5 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --durations=5 $(ARGS)
 
 sim: $(NEEDED) ## Run simulated schedules (SEED=7, or SEEDS=0..1999; MODE=datagrams with real QUIC)
 	$(BIN)/python -m scripts.simulate $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MODE),--mode $(MODE)) $(ARGS)

@@ -134,4 +134,6 @@ class ReachingNetwork(NetworkInterface):
 
 def _worst(errors: Sequence[NetworkError]) -> NetworkError:
     refusals = [each for each in errors if isinstance(each, HandshakeError)]
-    return refusals[0] if refusals else DialError("; ".join(map(str, errors)))
+    if len(refusals) == len(errors):
+        return refusals[0]
+    return DialError("; ".join(dict.fromkeys(map(str, errors))))

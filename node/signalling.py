@@ -197,8 +197,8 @@ class Signalling:
                     self._forward(link, tag, sealed)
             case Deliver(sealed):
                 self._take_offer(link, sealed)
-            case Nobody():
-                pass  # others may have it; who waits has a deadline
+            case Nobody():  # others may have it; who waits has a deadline
+                logger.info("offer.nobody", extra={"server": link.connection.peer.short})
 
     def _set_tags(self, link: SignalLink, tags: Sequence[bytes]) -> None:
         for tag in link.tags:
@@ -335,6 +335,7 @@ class Signalling:
         shared += [each for each, members in self._documents() if offer.recipient in members]
         if not shared:
             raise DialError("we share no document with that peer")
+        logger.info("offer.sent", extra={"peer": offer.recipient.short, "links": len(self._links)})
         tag = rendezvous_tag(discovery_key(shared[0]), offer.recipient, hour=self._hour)
         routes = 0
         for link in list(self._links):
@@ -353,6 +354,10 @@ class Signalling:
             return
         if not self._log.admit(offer, now_us=now_us):
             return
+        logger.info(
+            "offer.received",
+            extra={"peer": offer.sender.short, "is_answer": offer.answers is not None},
+        )
         if offer.answers is not None:
             peer, waiting = self._waiting.get(offer.answers, (None, None))
             if waiting is not None and peer == offer.sender and not waiting.done():

@@ -20,7 +20,7 @@ from adapters.quic.path import Path
 from adapters.quic.socket import SocketOpener, open_raw_socket
 from adapters.quic.source import RELAYED, Source, to_socket_address
 from domain.connectivity.address import Address, AddressError, parse_address
-from domain.connectivity.candidate import is_probable
+from domain.connectivity.candidate import is_public
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.hello import (
     INSTANCE_BYTES,
@@ -277,7 +277,7 @@ class QuicNetwork(NetworkInterface):
         for text in addresses:
             with contextlib.suppress(AddressError, DialError):
                 address = parse_address(text)
-                if is_probable(address):
+                if is_public(address):
                     return await self.dial_on(
                         peer, Path((address.host, address.port, RELAYED)), key=key
                     )

@@ -6,7 +6,7 @@ probed. How often is bounded by `pairs`, whatever the address.
 
 from collections.abc import Iterable
 from enum import IntEnum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 from domain.codec import CodecError, Value, take_int, take_list, take_text
@@ -29,6 +29,10 @@ class CandidateKind(IntEnum):
     """Where a probe came from; learnt, never offered."""
 
 
+_HOUSES: Final = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+"""RFC 1918, RFC 6598, RFC 4193."""
 OFFERED: Final = (
     CandidateKind.HOST,
     CandidateKind.SERVER_REFLEXIVE,
@@ -61,6 +65,14 @@ def is_probable(address: Address) -> bool:
         or found.is_link_local
         or is_broadcast
     )
+
+
+def is_public(address: Address) -> bool:
+    """Whether a relay may be asked to send there: not into somebody's house, which it could only do to its own."""
+    if not is_probable(address):
+        return False
+    found = ip_address(address.host)
+    return not any(found.version == each.version and found in each for each in _HOUSES)
 
 
 def encode_candidates(candidates: Iterable[Candidate]) -> list[Value]:

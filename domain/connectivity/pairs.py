@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from domain.connectivity.address import Address
-from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
+from domain.connectivity.candidate import Candidate, CandidateKind, is_probable, is_public
 from domain.connectivity.probe import (
     PROBE_BYTES,
     RANDOM_BYTES,
@@ -174,9 +174,7 @@ class PairTable:
     def add(self, candidates: Iterable[Candidate], *, by_relay: bool, now: float) -> None:
         """Try to reach the peer at these, from the socket or from our port at a relay."""
         for kind, address in candidates:
-            if by_relay and kind is CandidateKind.HOST:
-                continue  # a relay does not reach into somebody's house
-            if not is_probable(address):
+            if not (is_public(address) if by_relay else is_probable(address)):
                 continue
             state = self._states.get(Pair(address, by_relay))
             if state is None:

@@ -79,6 +79,10 @@ RULES: Final = {
     "port-restricted-remapping": _table(_REMAP) + _filter(),
     "symmetric": _table(MASQUERADE + " fully-random") + _filter(),
     "udp-blocked": _table(MASQUERADE) + _filter(block='oifname "wan" meta l4proto udp drop'),
+    "only-tls": _table(MASQUERADE)
+    + _filter(
+        block='oifname "wan" meta l4proto udp drop\n    oifname "wan" tcp dport != 5349 drop'
+    ),
     "full-cone-hairpin": _table(
         MASQUERADE,
         learnt=_EIM,

@@ -8,6 +8,7 @@ Everything carries the number of our process in its name, and is gone when the b
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,15 @@ PUBLIC: Final = "198.51.100.1"
 SERVERS: Final = ("198.51.100.10", "198.51.100.11")
 WIRE: Final = Path(__file__).with_name("wire.py")
 COMMAND_S_MAX: Final = 20
+INSTALL_S_MAX: Final = 300
+NEEDED: Final = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "conntrack": "conntrack",
+    "turnserver": "coturn",
+    "sysctl": "procps",
+}
+"""Programs, and the Debian packages that have them."""
 
 
 class LabError(Exception):
@@ -140,6 +150,7 @@ def build() -> Iterator[Topology]:
     """
     if os.geteuid() != 0:
         raise LabError("network namespaces need root")
+    _install()
     topology = Topology(f"culm{os.getpid() % 100_000}")
     with ExitStack() as stack:
         for short in ("pub", "na", "nb", "ha", "hb"):
@@ -150,6 +161,20 @@ def build() -> Iterator[Topology]:
         for side in SIDES:
             _build_house(topology, side, stack)
         yield topology
+
+
+def _install() -> None:
+    """Install what is missing, where there is a package manager that has it."""
+    missing = [package for program, package in NEEDED.items() if shutil.which(program) is None]
+    if missing and shutil.which("apt-get") is not None:
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+        subprocess.run(
+            command, env=environment, capture_output=True, timeout=INSTALL_S_MAX, check=False
+        )
+    missing = [program for program in NEEDED if shutil.which(program) is None]
+    if missing:
+        raise LabError(f"not installed: {', '.join(missing)}")
 
 
 def _delete(namespace: str) -> None:

@@ -231,8 +231,11 @@ def test_nothing_is_sent_where_no_other_machine_can_be(host: str) -> None:
 
 def test_a_relay_is_not_asked_to_send_into_a_house() -> None:
     world = World()
-    world.offer(RELAY, kind=CandidateKind.HOST)
+    houses = ("10.1.0.2", "192.168.1.1", "172.16.0.1", "100.64.0.1", "fd00::1")
+    world.offer(*(Pair(Address(host, 4_433), by_relay=True) for host in houses))
     assert world.table.due(world.now) == []
+    world.offer(RELAY, kind=CandidateKind.HOST)
+    assert [pair for pair, _ in world.table.due(world.now)] == [RELAY]
 
 
 def test_ways_by_the_relay_end_with_it() -> None:

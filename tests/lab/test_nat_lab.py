@@ -1,0 +1,46 @@
+"""A small part of the NAT lab: real nodes behind the kernel's own NAT. `scripts/nat_lab.py` has the rest.
+
+Where network namespaces cannot be made it is skipped; as root that is an error, unless ALLOW_SKIPS=1.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+UNABLE = 3
+LAB_S_MAX = 100
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(LAB_S_MAX + 20), pytest.mark.xdist_group("lab")]
+
+
+def lab(*arguments: str) -> dict[str, Any]:
+    """Run the lab, or skip the test if it cannot run here."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "nat_lab.py"), *arguments, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LAB_S_MAX,
+        check=False,
+    )
+    if done.returncode == UNABLE:
+        if os.geteuid() == 0 and os.environ.get("ALLOW_SKIPS") != "1":
+            pytest.fail(f"{done.stderr.strip()}; install what is missing, or set ALLOW_SKIPS=1")
+        pytest.skip(done.stderr.strip())
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def test_port_restricted_boxes_let_nodes_meet_directly() -> None:
+    result = lab("matrix", "--pairs", "port-restricted:port-restricted")
+    assert (result["connected"], result["direct"]) == (1, 1)
+
+
+def test_a_relay_helps_where_no_udp_leaves() -> None:
+    result = lab("matrix", "--pairs", "udp-blocked:symmetric")
+    assert (result["connected"], result["direct"]) == (1, 0)
