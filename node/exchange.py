@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
-from domain.errors import ConnectionLostError, PeerError
-from domain.events import DocumentSynced, SecurityEvent
+from domain.connectivity.strategy import Action, strategy_of
+from domain.errors import ConnectionLostError, CorruptMessageError, PeerError
+from domain.events import DocumentSynced, NetworkErrorMet, SecurityEvent
 from domain.identifiers import LogKey, OperationId, PeerId
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
@@ -48,6 +49,7 @@ BACKLOG_MESSAGES_MAX = (
 OPERATION_BYTES = (
     256  # about what an operation takes on the wire besides its body; a full page of them is bulk
 )
+BAD_SIGNATURE = "bad-signature"
 FORWARD_S = 0.050  # others' operations wait so long for the peer to get them from their author
 FORWARD_JITTER_S = 0.025
 ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
@@ -276,7 +278,9 @@ class Exchange:
                 return  # what counts of it is here already, since the removal builds on it
             case OperationArrived(operation):
                 self.received += 1
-                await self.owner.deliver(Incoming(operation, self.peer, self._reject))
+                await self.owner.deliver(
+                    Incoming(operation, self.peer, self._reject, self._return_corrupt)
+                )
             case HeightsChanged(counts, is_complete):
                 await self.owner.take_acknowledgement(self.peer, counts, is_complete=is_complete)
             case OperationsAnnounced(operations):
@@ -324,6 +328,24 @@ class Exchange:
 
     def _is_former(self) -> bool:
         return self.owner.document.ledger.membership.is_former(self.peer)
+
+    def _return_corrupt(self, operation: Operation) -> None:
+        """Do what the table says about an operation that is not what its author wrote."""
+        error = CorruptMessageError("sent an operation whose signature is not its author's")
+        strategy = strategy_of(error)
+        self._publish(
+            NetworkErrorMet(
+                peer=self.peer,
+                error=type(error).__name__,
+                reason=str(error),
+                action=strategy.action.value,
+                retry_s=None,
+            )
+        )
+        if strategy.is_security:
+            self._publish(SecurityEvent(peer=self.peer, what=str(error)))
+        if strategy.action is Action.RESEND:
+            self._reject(operation, BAD_SIGNATURE)
 
     def _reject(self, operation: Operation, reason: str) -> None:
         self._session.reject(operation.log, operation.header.seq_num, reason)

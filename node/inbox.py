@@ -12,11 +12,12 @@ from domain.operations.operation import Operation
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An operation that a peer sent, and what to do if it is not acceptable."""
+    """An operation that a peer sent, and whom to tell if it is not acceptable, or not even what its author wrote."""
 
     operation: Operation
     source: PeerId
     reject: Callable[[Operation, str], None]
+    return_corrupt: Callable[[Operation], None]
 
 
 class Inbox:

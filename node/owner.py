@@ -31,7 +31,6 @@ from domain.events import (
     MemberRemoved,
     OperationRefused,
     RoleChanged,
-    SecurityEvent,
 )
 from domain.identifiers import LogKey, OperationId, PeerId
 from domain.ledger.gate import Admitted
@@ -345,10 +344,7 @@ class DocumentOwner:
         received = self.document.receive(operations)
         by_id = {incoming.operation.operation_id: incoming for incoming in taken}
         for operation in received.forged:
-            incoming = by_id[operation.operation_id]
-            incoming.reject(operation, "bad-signature")
-            what = "sent an operation whose signature is not its author's"
-            self._publish(SecurityEvent(peer=incoming.source, what=what))
+            by_id[operation.operation_id].return_corrupt(operation)
         await self._sort_out(received.admitted, by_id)
         batch.entered = received.admitted.entered
         await self.courier.take(batch.entered)

@@ -37,6 +37,10 @@ class Endpoint(Protocol):
         """Which nodes it speaks to."""
 
     @property
+    def versions(self) -> Sequence[int]:
+        """The protocol versions that it speaks."""
+
+    @property
     def is_crowded(self) -> bool:
         """Whether it takes no more connections for now."""
 
@@ -146,6 +150,8 @@ class Dial:
             self._take(Step.HEAR)
         if listener.network_id != self._dialler.network_id:
             self._refuse(address, CloseCode.WRONG_NETWORK, "belongs to another network")
+        elif not set(listener.versions) & set(self._dialler.versions):
+            self._refuse(address, CloseCode.VERSION_NOT_SUPPORTED, "speaks other versions")
         elif listener.peer != self._peer:
             self._refuse(address, CloseCode.HANDSHAKE_FAILED, f"is {listener.peer.short}")
         elif self._winner is None:
@@ -156,8 +162,11 @@ class Dial:
     def _introduce(self, address: str) -> None:
         """Tell the listener who we are: for him the connection begins now."""
         listener = self._network.listener(address)
-        if listener is None or listener.peer != self._peer or listener.is_crowded:
+        if listener is None or listener.peer != self._peer:
             self.fail(DialError(f"{address} stopped answering"))
+            return
+        if listener.is_crowded:
+            self.fail(handshake_error(CloseCode.RESOURCES, f"{address} has too much to do"))
             return
         self._connection = self._connect(address)
         self._step(address, self._succeed, is_outward=False)
@@ -210,4 +219,8 @@ class Dial:
             self._give_up()
 
     def _give_up(self) -> None:
+        if self._winner is not None:
+            code, detail = CloseCode.HANDSHAKE_TIMED_OUT, f"{self._winner} fell silent in the hello"
+            self.fail(handshake_error(code, detail))
+            return
         self.fail(self._refusal or DialError(f"nobody answered at {', '.join(self._open)}"))

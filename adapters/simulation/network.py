@@ -15,6 +15,7 @@ from adapters.simulation.connection import Introduction, SimulatedConnection
 from adapters.simulation.dial import Dial
 from adapters.simulation.link import Link, LinkOptions, LinkStatistics, TraceEvent, TraceKind
 from adapters.simulation.wire import Wire, draw_lifetime_s
+from domain.connectivity.hello import PROTOCOL_VERSIONS
 from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.errors import NetworkError
 from domain.identifiers import PeerId
@@ -262,6 +263,7 @@ class SimulatedNetworkInterface(NetworkInterface):
         address: Where it listens, and whence it dials: `host:port`.
         entropy: Draws the instance.
         network_id: Which nodes it speaks to.
+        versions: The protocol versions that it speaks.
     """
 
     def __init__(
@@ -272,10 +274,12 @@ class SimulatedNetworkInterface(NetworkInterface):
         address: str,
         entropy: Entropy,
         network_id: str = "culm",
+        versions: Sequence[int] = PROTOCOL_VERSIONS,
     ) -> None:
         self.peer = peer
         self.address = address
         self.network_id = network_id
+        self.versions = tuple(versions)
         self.instance = entropy.draw(INSTANCE_BYTES)
         self.host = network.host_of(address)
         self._network = network

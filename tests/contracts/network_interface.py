@@ -7,12 +7,18 @@ not yet started, for a device key; all that it makes can reach each other, witho
 
 import asyncio
 import random
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable
 
 import pytest
 
-from domain.errors import ConnectionLostError, DialError, HandshakeError, NetworkError
+from domain.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    DialError,
+    NetworkError,
+    WrongNetworkError,
+)
 from domain.limits import KIB, MESSAGE_BYTES_MAX, MIB
 from domain.ports.network import Channel, Priority
 from tests.contracts.connected_peers import (
@@ -30,6 +36,7 @@ from tests.contracts.connected_peers import (
     running,
     send_all,
 )
+from tests.contracts.connection_life import ConnectionLife
 
 __all__ = ["NetworkFactory", "NetworkInterfaceContract"]
 
@@ -37,7 +44,7 @@ HELD_BYTES_MAX = 16 * MIB
 """What a connection may hold for a reader that has stopped, both ends together."""
 
 
-class NetworkInterfaceContract(ABC):
+class NetworkInterfaceContract(ConnectionLife):
     """What every `NetworkInterface` must do."""
 
     @pytest.fixture
@@ -95,13 +102,13 @@ class NetworkInterfaceContract(ABC):
     async def test_the_wrong_peer_is_refused(self, open_network: NetworkFactory) -> None:
         alice, bob = open_network(device(1)), open_network(device(2))
         async with running(alice, bob):
-            with pytest.raises(HandshakeError):
+            with pytest.raises(AuthenticationError):
                 await alice.dial(device(3).peer, bob.addresses)
 
     async def test_another_network_is_refused(self, open_network: NetworkFactory) -> None:
         alice, bob = open_network(device(1)), open_network(device(2), network_id="another")
         async with running(alice, bob):
-            with pytest.raises(HandshakeError):
+            with pytest.raises(WrongNetworkError):
                 await alice.dial(device(2).peer, bob.addresses)
 
     async def test_nobody_there_is_a_dial_error(self, open_network: NetworkFactory) -> None:

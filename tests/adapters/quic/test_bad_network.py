@@ -8,7 +8,7 @@ import pytest
 from adapters.quic.connection import PeerConnection
 from adapters.simulation.loop import run
 from domain.connectivity.close_codes import CloseCode
-from domain.errors import DialError, HandshakeError
+from domain.errors import DialError, HandshakeTimedOutError
 from domain.limits import (
     HELLO_S_MAX,
     KEEPALIVE_S,
@@ -101,7 +101,7 @@ def test_a_silent_address_is_given_up_soon_and_a_silent_peer_later() -> None:
             dialling = asyncio.create_task(alice.dial(device(2).peer, bob.addresses))
             await asyncio.sleep(0.08)  # virtual: the certificate has come, the hello is on its way
             wire.is_cut = True
-            with pytest.raises(HandshakeError) as caught:
+            with pytest.raises(HandshakeTimedOutError) as caught:
                 await dialling
             assert caught.value.code == CloseCode.HANDSHAKE_TIMED_OUT
             silent = loop.time() - began

@@ -25,7 +25,13 @@ from domain.connectivity.framing import (
     encode_varint,
 )
 from domain.connectivity.probe import ProbeKey
-from domain.errors import DialError, HandshakeError, NetworkError
+from domain.errors import (
+    DialError,
+    HandshakeError,
+    NetworkError,
+    VersionNotSupportedError,
+    WrongNetworkError,
+)
 from domain.limits import (
     ACCEPT_QUEUE_MAX,
     CHANNELS_OPEN_MAX,
@@ -111,7 +117,7 @@ async def test_a_copied_datagram_with_flipped_bits_harms_nobody() -> None:
 async def test_another_network_is_named_as_the_cause() -> None:
     alice, bob = network(device(1)), network(device(2), network_id="another")
     async with running(alice, bob):
-        with pytest.raises(HandshakeError, match="another network") as caught:
+        with pytest.raises(WrongNetworkError, match="another network") as caught:
             await alice.dial(device(2).peer, bob.addresses)
         assert caught.value.code == CloseCode.WRONG_NETWORK
 
@@ -122,7 +128,7 @@ async def test_no_common_version_is_named_as_the_cause(
 ) -> None:
     alice, bob = network(device(1), versions=ours), network(device(2), versions=theirs)
     async with running(alice, bob):
-        with pytest.raises(HandshakeError, match="version") as caught:
+        with pytest.raises(VersionNotSupportedError, match="version") as caught:
             await alice.dial(device(2).peer, bob.addresses)
         assert caught.value.code == CloseCode.VERSION_NOT_SUPPORTED
 
