@@ -7,7 +7,8 @@ from os import PathLike
 from threading import get_ident
 from typing import Self
 
-from domain.errors import NodeClosedError, UnsavedEditsError, WrongThreadError
+from domain.connectivity.diagnosis import Verdict, diagnose
+from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
 from domain.events import Event, MemberAdded
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
@@ -290,6 +291,21 @@ class Node:
     def _want_members(self, owner: DocumentOwner) -> None:
         for peer in owner.document.ledger.membership.members():
             self.peers.want(peer)
+
+    # -- Looking at the network --
+
+    async def doctor(self) -> tuple[Verdict, ...]:
+        """Find out what this network lets the node do, asking every server that is configured; takes some seconds.
+
+        Raises:
+            UsageError: This node has no network of its own to examine (in the faster mode of simulation).
+        """
+        self._check()
+        traversal = self.environment.traversal
+        if traversal is None or self._signalling is None:
+            raise UsageError("there is no network to examine")
+        report = await traversal.examine()
+        return diagnose(replace(report, rendezvous=await self._signalling.examine()))
 
     # -- Syncing --
 

@@ -9,14 +9,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Final
 
 from blake3 import blake3
 
+from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.candidate import CandidateKind
-from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
+from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.diagnosis import ServerReport
+from domain.connectivity.nat import UNKNOWN, Mapping, keeps_relay, wants_relay
 from domain.connectivity.offer import (
     LIFETIME_S,
     OFFER_ID_BYTES,
@@ -77,22 +80,6 @@ def discovery_key(document: DocumentId) -> bytes:
     return blake3(document, derive_key_context="culm discovery v1").digest()
 
 
-@dataclass(slots=True)
-class _Bucket:
-    """Lets so many things pass in a while."""
-
-    level: float = FORWARDS_BURST
-    at: float = 0.0
-
-    def take(self, now: float) -> bool:
-        self.level = min(FORWARDS_BURST, self.level + (now - self.at) * FORWARDS_PER_S)
-        self.at = now
-        if self.level < 1:
-            return False
-        self.level -= 1
-        return True
-
-
 @dataclass(eq=False, slots=True)
 class SignalLink:
     """The signals of one connection.
@@ -101,13 +88,15 @@ class SignalLink:
         connection: The connection.
         channel: Its channel for signals.
         is_known: Whether the peer shares a document with us, so that we hand on offers for it.
+        bucket: Bounds how many.
+        tags: Under which it is found.
     """
 
     connection: Connection
     channel: Channel
     is_known: Callable[[], bool]
+    bucket: TokenBucket
     tags: tuple[bytes, ...] = ()
-    bucket: _Bucket = field(default_factory=_Bucket)
 
     def say(self, signal: Signal) -> None:
         """Send a signal, or drop it if the peer does not read."""
@@ -151,9 +140,11 @@ class Signalling:
         self._renewing: set[PeerId] = set()
         self._reply_tag = environment.entropy.draw(TAG_BYTES)
         self._registered: tuple[bytes, ...] = ()
+        self._servers: tuple[RendezvousServer, ...] = ()
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
         """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""
+        self._servers = tuple(servers)
         for server in servers:
             self._runtime.spawn(self._keep_connected(server), "rendezvous")
         self._runtime.spawn(self._keep_registered(), "tags")
@@ -164,7 +155,10 @@ class Signalling:
     def attach(self, connection: Connection, is_known: Callable[[], bool]) -> SignalLink:
         """Use a connection for signals, for as long as it lives."""
         channel = connection.channel(signal_channel(connection.binding))
-        link = SignalLink(connection, channel, is_known)
+        bucket = TokenBucket(
+            rate=FORWARDS_PER_S, burst=FORWARDS_BURST, now=self._environment.clock.now()
+        )
+        link = SignalLink(connection, channel, is_known, bucket)
         self._links[link] = None
         link.say(Register(self._own_tags()))
         self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
@@ -245,6 +239,23 @@ class Signalling:
         return await self._traversal.dial_as(
             DeviceKey(seed), server.peer, [str(server.address)], by_relay=by_relay
         )
+
+    async def examine(self) -> tuple[ServerReport, ...]:
+        """Ask every rendezvous that is configured, and say how long it took."""
+        reports = []
+        for server in self._servers:
+            started = self._environment.clock.now()
+            try:
+                connection = await self._dial(
+                    server, by_relay=self._traversal.nat.mapping is Mapping.BLOCKED
+                )
+            except NetworkError as error:
+                reports.append(ServerReport(server=str(server.address), error=str(error)))
+                continue
+            connection.close(CloseCode.NORMAL, "asked only whether it answers")
+            took_s = self._environment.clock.now() - started
+            reports.append(ServerReport(server=str(server.address), round_trip_s=took_s))
+        return tuple(reports)
 
     # --- Tags ---
 

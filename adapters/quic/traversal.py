@@ -20,6 +20,7 @@ from adapters.quic.network import QuicNetwork
 from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
+from domain.connectivity.diagnosis import ServerReport, TraversalReport
 from domain.connectivity.nat import UNKNOWN, NatBehavior, can_punch, keeps_relay
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.server import TurnServer
@@ -29,7 +30,7 @@ from domain.identity import DeviceKey
 from domain.limits import CANDIDATES_MAX, PUNCHES_MAX
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import Connection
-from domain.ports.traversal import ServerReport, Traversal, TraversalReport
+from domain.ports.traversal import Traversal
 
 _logger: Final = logging.getLogger(__name__)
 

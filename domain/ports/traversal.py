@@ -5,44 +5,15 @@ Beside `NetworkInterface`, whose connections use the ways: what has been dialled
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate
+from domain.connectivity.diagnosis import TraversalReport
 from domain.connectivity.nat import NatBehavior
 from domain.connectivity.probe import ProbeKey
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.ports.network import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerReport:
-    """How a server did when it was last asked.
-
-    Args:
-        server: What it is called, without secrets.
-        round_trip_s: How long the answer took; None without one.
-        mapped: What it said our address is, or the port that it relays for us.
-        error: What went wrong; None if nothing did.
-    """
-
-    server: str
-    round_trip_s: float | None
-    mapped: Address | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraversalReport:
-    """What is known about the network that the node is in."""
-
-    nat: NatBehavior
-    local: tuple[Address, ...]
-    stun: tuple[ServerReport, ...]
-    turn: tuple[ServerReport, ...]
-    hairpins: bool | None
 
 
 class Traversal(Protocol):

@@ -31,6 +31,23 @@ def peers(invocation: Invocation) -> None:
     carry_out(invocation, "peers", {}, show)
 
 
+@command(application, "doctor", "culm doctor --stun stun.example.org")
+def doctor(invocation: Invocation) -> None:
+    """Find out what this network lets the node do: its NAT, each server, and what to change.
+
+    Takes some seconds. Each line is a verdict: what is so, by what that was found, and what to do about it.
+    """
+
+    def show(given: Answer) -> None:
+        answer(f"NAT: {given['nat']}")
+        for each in dicts(given["verdicts"]):
+            answer(f"{each['severity']:<5} {each['cause']} ({each['evidence']}) [{each['code']}]")
+            if each["action"]:
+                answer(f"      -> {each['action']}")
+
+    carry_out(invocation, "doctor", {}, shower(invocation, show), reach="network")
+
+
 @command(application, "status", "culm status --report")
 def status(
     invocation: Invocation,

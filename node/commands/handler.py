@@ -14,7 +14,7 @@ from node.commands.document import cat, create, documents, forget, invite
 from node.commands.exchange import backup, export, import_file
 from node.commands.membership import leave, members, remove, revoke, set_role
 from node.commands.mirroring import join, share
-from node.commands.peer import peers, status
+from node.commands.peer import doctor, peers, status
 from node.commands.watch import watch
 from node.node import Node
 from node.shares import Shares
@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "revoke": (revoke, ("document", "invite")),
     "peers": (peers, ()),
     "status": (status, ()),
+    "doctor": (doctor, ()),
     "export": (export, ("document", "path", "format", "root", "replace")),
     "import": (import_file, ("path", "name", "into", "format")),
     "backup": (backup, ("path", "replace")),

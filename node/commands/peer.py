@@ -57,6 +57,26 @@ def _describe(status: PeerStatus | None, next_dial: float | None, now: float) ->
     }
 
 
+async def doctor(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
+    """Find out what this network lets the node do."""
+    del arguments
+    verdicts = await context.node.doctor()
+    traversal = context.node.environment.traversal
+    yield {
+        "nat": traversal.nat.name if traversal is not None else None,
+        "verdicts": [
+            {
+                "code": each.code,
+                "severity": each.severity.value,
+                "cause": each.cause,
+                "evidence": each.evidence,
+                "action": each.action,
+            }
+            for each in verdicts
+        ],
+    }
+
+
 async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Give the state of the node and of its documents."""
     del arguments

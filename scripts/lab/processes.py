@@ -70,11 +70,10 @@ class LabNode:
         known = (await self.ask("peers"))["peers"]
         return next((each["path"] for each in known if each["peer"] == peer), None)
 
-    async def connected_since(self, peer: str) -> float | None:
-        """Since when a connection to a peer has been there, on our clock."""
+    async def connected_s(self, peer: str) -> float:
+        """How long the connection to a peer has been there; 0 without one."""
         known = (await self.ask("peers"))["peers"]
-        age = next((each["connected_s"] for each in known if each["peer"] == peer), None)
-        return time.monotonic() - age if age is not None else None
+        return next((each["since_s"] or 0.0 for each in known if each["peer"] == peer), 0.0)
 
 
 async def until(condition: Any, *, within_s: float) -> bool:  # noqa: ANN401 - a coroutine function

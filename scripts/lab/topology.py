@@ -124,16 +124,18 @@ class Topology:
         self._ports[side] = 30_000 - self._ports[side]
         self.set_nat(side, self._types[side])
 
-    def block_udp(self, side: str, *, except_to: str) -> None:
-        """Let a box drop all UDP but that with one address."""
-        for chain, ours, theirs in (("out", "oifname", "daddr"), ("back", "iifname", "saddr")):
-            text = f"""
-table ip block {{ chain {chain} {{ type filter hook forward priority -10; policy accept;
-  {ours} "wan" ip {theirs} {except_to} accept
-  {ours} "wan" meta l4proto udp drop
-}} }}
+    def block_udp(self, side: str) -> None:
+        """Let a box drop all UDP to and from the other box."""
+        other = self.public_address(next(each for each in SIDES if each != side))
+        text = f"""
+table ip block {{
+  chain both {{ type filter hook forward priority -10; policy accept;
+    oifname "wan" ip daddr {other} meta l4proto udp drop
+    iifname "wan" ip saddr {other} meta l4proto udp drop
+  }}
+}}
 """
-            self.inside(f"n{side}", "nft", "-f", "-", given=text)
+        self.inside(f"n{side}", "nft", "-f", "-", given=text)
 
     def unblock_udp(self, side: str) -> None:
         """End `block_udp`."""

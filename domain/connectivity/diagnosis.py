@@ -1,0 +1,253 @@
+"""What a network lets a node do, as verdicts that people can act on: what was found, why it matters, what to change.
+
+Pure: `diagnose` makes them of a report. Each verdict has a code that never changes its meaning.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+from typing import Final
+
+from domain.connectivity.address import Address
+from domain.connectivity.candidate import is_public
+from domain.connectivity.nat import Filtering, Mapping, NatBehavior, keeps_relay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    """How a server did when it was last asked.
+
+    Args:
+        server: What it is called, without secrets.
+        round_trip_s: How long the answer took; None without one.
+        mapped: What it said our address is, or the port that it relays for us.
+        error: What went wrong; None if nothing did.
+    """
+
+    server: str
+    round_trip_s: float | None = None
+    mapped: Address | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraversalReport:
+    """What is known about the network that the node is in.
+
+    Args:
+        nat: How the box before us behaves.
+        local: Where this machine can be reached from its own network.
+        stun: What each STUN server said.
+        turn: How each way to a TURN server went.
+        rendezvous: How each rendezvous answered.
+        hairpins: Whether the box lets us reach ourselves at its outside; None if that is not known.
+    """
+
+    nat: NatBehavior
+    local: tuple[Address, ...]
+    stun: tuple[ServerReport, ...] = ()
+    turn: tuple[ServerReport, ...] = ()
+    rendezvous: tuple[ServerReport, ...] = ()
+    hairpins: bool | None = None
+
+
+class Severity(Enum):
+    """How much a verdict matters."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One finding.
+
+    Args:
+        code: Its name for scripts.
+        severity: How much it matters.
+        cause: What is so.
+        evidence: By what that was found.
+        action: What to do; empty if nothing has to be done.
+    """
+
+    code: str
+    severity: Severity
+    cause: str
+    evidence: str
+    action: str = ""
+
+
+_NAT: Final = {
+    "no NAT": (
+        Severity.GOOD,
+        "the address of this machine is seen outside as it is: peers dial it directly",
+    ),
+    "full cone": (Severity.GOOD, "every peer that can send UDP reaches this node directly"),
+    "address-restricted": (
+        Severity.GOOD,
+        "every peer that can send UDP reaches this node directly, once both know of each other",
+    ),
+    "port-restricted": (
+        Severity.GOOD,
+        "peers reach this node directly, but for those behind symmetric boxes, which need a relay",
+    ),
+    "endpoint-independent mapping": (
+        Severity.GOOD,
+        "most peers reach this node directly; how the box filters was not found out",
+    ),
+    "symmetric": (
+        Severity.BAD,
+        "the box uses another port for each peer: only peers behind open boxes meet this node directly",
+    ),
+}
+_ASK_ANOTHER: Final = "use a STUN server with two addresses (RFC 5780), such as coturn"
+
+
+def diagnose(report: TraversalReport) -> tuple[Verdict, ...]:
+    """Make verdicts of what was found, what matters most first."""
+    found = [
+        *_judge_addresses(report),
+        *_judge_nat(report),
+        *_judge_hairpin(report),
+        *_judge_servers("stun", report.stun),
+        *_judge_servers("turn", report.turn),
+        *_judge_servers("rendezvous", report.rendezvous),
+        *_judge_configuration(report),
+    ]
+    order = (Severity.BAD, Severity.NOTE, Severity.GOOD)
+    return tuple(sorted(found, key=lambda each: order.index(each.severity)))
+
+
+def _judge_addresses(report: TraversalReport) -> Iterator[Verdict]:
+    outward = [each for each in report.local if not ip_address(each.host).is_loopback]
+    if not outward:
+        yield Verdict(
+            code="no-address",
+            severity=Severity.BAD,
+            cause="this machine has no address but loopback: nobody can be reached",
+            evidence="no interface leads anywhere",
+            action="connect it to a network, or listen on another address than loopback (--listen)",
+        )
+        return
+    ipv6 = [each for each in outward if ":" in each.host and is_public(each)]
+    yield Verdict(
+        code="ipv6" if ipv6 else "no-ipv6",
+        severity=Severity.GOOD if ipv6 else Severity.NOTE,
+        cause="IPv6 works on this machine: no NAT stands before it"
+        if ipv6
+        else "there is no IPv6 to the outside: only IPv4, and its NAT",
+        evidence=", ".join(map(str, ipv6 or outward)),
+    )
+
+
+def _judge_nat(report: TraversalReport) -> Iterator[Verdict]:
+    mapped = sorted({str(each.mapped) for each in report.stun if each.mapped is not None})
+    evidence = f"seen outside as {', '.join(mapped)}" if mapped else "no STUN server answered"
+    if not report.stun:
+        yield Verdict(
+            code="nat-unknown",
+            severity=Severity.NOTE,
+            cause="how this network looks from outside is not known",
+            evidence="no STUN server is configured",
+            action="name one with --stun",
+        )
+    elif report.nat.mapping is Mapping.BLOCKED:
+        yield Verdict(
+            code="udp-blocked",
+            severity=Severity.BAD,
+            cause="no UDP leaves this network, or no STUN server is up: all goes through a relay",
+            evidence=f"{len(report.stun)} STUN servers were asked, and none answered",
+            action="let UDP out in the firewall; else name a TURN server that takes TCP or TLS (--turn)",
+        )
+    elif report.nat.name in _NAT:
+        severity, cause = _NAT[report.nat.name]
+        yield Verdict(
+            code="nat-" + report.nat.name.replace(" ", "-").replace("no-NAT", "none"),
+            severity=severity,
+            cause=f"{report.nat.name}: {cause}",
+            evidence=evidence,
+            action="switch endpoint-independent mapping on in the router, or name a TURN server"
+            if report.nat.is_symmetric
+            else "",
+        )
+    else:
+        yield Verdict(
+            code="nat-unknown",
+            severity=Severity.NOTE,
+            cause="what the NAT does could not be found out",
+            evidence=evidence,
+            action=_ASK_ANOTHER,
+        )
+    if (
+        report.nat.mapping is Mapping.ENDPOINT_INDEPENDENT
+        and report.nat.filtering is Filtering.UNKNOWN
+    ):
+        yield Verdict(
+            code="filtering-unknown",
+            severity=Severity.NOTE,
+            cause="whom the box lets in could not be found out",
+            evidence="no STUN server that answered has a second address",
+            action=_ASK_ANOTHER,
+        )
+
+
+def _judge_hairpin(report: TraversalReport) -> Iterator[Verdict]:
+    if report.hairpins is None or report.nat.mapping is Mapping.NONE:
+        return
+    yield Verdict(
+        code="hairpin" if report.hairpins else "no-hairpin",
+        severity=Severity.GOOD if report.hairpins else Severity.NOTE,
+        cause="two nodes behind this box reach each other by its address outside"
+        if report.hairpins
+        else "two nodes behind this box reach each other by their addresses inside alone",
+        evidence="a packet to our own address outside "
+        + ("came back" if report.hairpins else "did not come back"),
+    )
+
+
+def _judge_servers(kind: str, servers: Sequence[ServerReport]) -> Iterator[Verdict]:
+    for each in servers:
+        if each.error is None:
+            took = (
+                f"{1_000 * each.round_trip_s:.0f} ms" if each.round_trip_s is not None else "works"
+            )
+            yield Verdict(
+                code=f"{kind}-works",
+                severity=Severity.GOOD,
+                cause=f"the {kind} server {each.server} works",
+                evidence=took,
+            )
+        else:
+            yield Verdict(
+                code=f"{kind}-fails",
+                severity=Severity.NOTE if kind == "turn" else Severity.BAD,
+                cause=f"the {kind} server {each.server} cannot be used",
+                evidence=each.error,
+                action=f"check its address and whether it runs; name another with {_FLAGS[kind]}",
+            )
+
+
+_FLAGS: Final = {"stun": "--stun", "turn": "--turn", "rendezvous": "--via"}
+
+
+def _judge_configuration(report: TraversalReport) -> Iterator[Verdict]:
+    if not report.rendezvous:
+        yield Verdict(
+            code="rendezvous-missing",
+            severity=Severity.NOTE,
+            cause="peers behind NAT boxes find this node through common peers alone",
+            evidence="no rendezvous is configured",
+            action="name one with --via; any public node that runs with --rendezvous will do",
+        )
+    if any(each.error is None for each in report.turn):
+        return
+    if keeps_relay(report.nat):
+        yield Verdict(
+            code="relay-missing",
+            severity=Severity.BAD,
+            cause="most peers cannot be reached without a relay, and there is none",
+            evidence="no TURN server works" if report.turn else "no TURN server is configured",
+            action="name a TURN server with --turn",
+        )
