@@ -38,6 +38,7 @@ from node.inbox import Incoming
 from node.owner import DocumentOwner
 from node.services import Services
 from node.stored import from_stored
+from node.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Exchange:
         peer: The peer.
         owner: The owner of the document.
         channels: The document's channels on the connection, by what goes on them.
+        turns: Whose turn it is to catch up, of the documents of the connection.
         services: The rest of the node.
     """
 
@@ -70,6 +72,7 @@ class Exchange:
         peer: PeerId,
         owner: DocumentOwner,
         channels: Mapping[Lane, Channel],
+        turns: Turns,
         services: Services,
     ) -> None:
         self.peer = peer
@@ -77,6 +80,7 @@ class Exchange:
         self.announced = 0
         self.received = 0
         self._channels = channels
+        self._turns = turns
         self._admission = services.admission
         self._clock = services.environment.clock
         self._entropy = services.environment.entropy
@@ -211,8 +215,11 @@ class Exchange:
             self._session.announce(sum(heights[log].count - count for log, count in wanted.items()))
             self._held.clear()
         recent = self.owner.archive.recent.since(wanted)
-        if recent is not None:
-            await self._send(recent)
+        if recent is not None and not self._session.owes_done:
+            await self._send(recent)  # live edits wait for nobody's turn
+        elif recent is not None:
+            async with self._turns.turn(self.owner.used):
+                await self._send(recent)
         else:
             await self._send_from_store()
         return True
@@ -236,16 +243,17 @@ class Exchange:
                 told = heights[log].count if log in heights else 0
                 if log in self._held or (told < height.count and have.get(log, 0) >= told):
                     have[log] = height.count
-            arrivals = await self.owner.store.read_missing(
-                self.owner.document.document,
-                have,
-                after=after,
-                count_max=PAGE_OPERATIONS_MAX,
-                bytes_max=PAGE_BYTES_MAX,
-            )
-            if not arrivals:
-                return
-            await self._send([from_stored(arrival.operation) for arrival in arrivals])
+            async with self._turns.turn(self.owner.used):
+                arrivals = await self.owner.store.read_missing(
+                    self.owner.document.document,
+                    have,
+                    after=after,
+                    count_max=PAGE_OPERATIONS_MAX,
+                    bytes_max=PAGE_BYTES_MAX,
+                )
+                if not arrivals:
+                    return
+                await self._send([from_stored(arrival.operation) for arrival in arrivals])
             after = arrivals[-1].index
 
     # -- Reading --

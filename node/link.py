@@ -21,6 +21,7 @@ from node.bell import Bell
 from node.exchange import Exchange
 from node.owner import DocumentOwner
 from node.services import Services
+from node.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Link:
         self._beat = 0
         self._answered = 0
         self._bell = Bell()
+        self._turns = Turns()
         self._is_over = False
 
     @property
@@ -136,8 +138,8 @@ class Link:
         self.announce_all()
 
     def announce_all(self) -> None:
-        """Tell the peer how far we are with every document that we share."""
-        for owner in self._services.owners():
+        """Tell the peer how far we are with every document that we share, those that were used last first."""
+        for owner in sorted(self._services.owners(), key=lambda each: each.used, reverse=True):
             self.announce(owner)
 
     def beat(self) -> None:
@@ -232,7 +234,7 @@ class Link:
             Lane.LIVE: self.connection.channel(channel_name(document, binding), Priority.HIGH),
             Lane.BULK: self.connection.channel(bulk_channel_name(document, binding), Priority.LOW),
         }
-        exchange = Exchange(self.peer, owner, channels, self._services)
+        exchange = Exchange(self.peer, owner, channels, self._turns, self._services)
         self.exchanges[document] = exchange
         owner.on_commit[exchange.take_commit] = None
         exchange.is_over = self._is_over

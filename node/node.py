@@ -231,7 +231,9 @@ class Node:
             IdentifierError: That is no id.
         """
         self._check()
-        return Document(self, self._documents.get(document_id))
+        owner = self._documents.get(document_id)
+        owner.used = (1, self.environment.clock.now())
+        return Document(self, owner)
 
     async def create(self, name: str) -> Document:
         """Found a document; durable on return. Nobody else has it until you invite them.

@@ -96,6 +96,8 @@ class DocumentOwner:
         self.is_closed = False
         self._members: dict[PeerId, Role] = {}
         document.on_edit = self._take_edit
+        self.used = (0, 0.0)
+        """When it was used last, for comparing: since the node started, or before, by what its logs say."""
 
     async def load(self) -> None:
         """Bring the document up from the store.
@@ -108,12 +110,14 @@ class DocumentOwner:
             self._report(judged)
         self._members = self.document.ledger.membership.members()
         await self.receipts.load()
+        self.used = (0, self.document.ledger.timestamp_us)
 
     # -- What the embedder asks --
 
     def _take_edit(self) -> None:
         """Note an edit: at once after a quiet time, else together with those of the same 20 ms or 64 KiB."""
         now = self._clock.now()
+        self.used = (1, now)
         if self.document.pending.size >= limits.COALESCE_BYTES_MAX:
             self._ring_for_edits(now)
         elif self._edit_due is None:

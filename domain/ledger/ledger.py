@@ -121,6 +121,11 @@ class Ledger:
             if log.tip is not None
         }
 
+    @property
+    def timestamp_us(self) -> int:
+        """The latest time that an operation claims, in microseconds since 1970 UTC; for people, and decides nothing."""
+        return max((log.timestamp for log in self._logs.values()), default=0)
+
     def log(self, key: LogKey) -> LogState | None:
         """Find a log."""
         return self._logs.get(key)
