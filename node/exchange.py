@@ -184,8 +184,11 @@ class Exchange:
 
     def _heights(self) -> Mapping[LogKey, Height]:
         """Give how far the logs go that the peer may have of us: all, unless one of us is a former member."""
-        is_between_members = self.owner.document.role is not None and self._is_member()
-        return self.owner.document.heights if is_between_members else self._farewell
+        document = self.owner.document
+        # Who is joining goes on where an earlier connection ended: beginning anew each time, it might never get there.
+        is_former = document.ledger.membership.is_former(document.key.peer)
+        is_between_members = self._is_member() and not (document.role is None and is_former)
+        return document.heights if is_between_members else self._farewell
 
     async def say_farewell(self) -> None:
         """Look up what passes between a member and a former one: the removal, and all that came before it."""
