@@ -8,6 +8,7 @@ Invariant: `ydoc` = replica + `pending` edits, at every moment at which no call 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -35,6 +36,7 @@ from domain.ledger.claim import client_id
 from domain.ledger.gate import Admitted, Gate
 from domain.ledger.ledger import Height, Ledger
 from domain.ledger.membership import CHANGING_KINDS
+from domain.ledger.permission import explain
 from domain.operations.control import Claim, ControlBody, Role
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
@@ -161,6 +163,7 @@ class Document:
             self.pending
             and self.rebuild_reason is None
             and len(self.author.staged) < limits.STAGED_OPERATIONS_MAX
+            and not self.is_stranded
         ):
             if not self.may_write:
                 reason = self.ledger.read_only_reason or "this device may not write in the document"
@@ -231,7 +234,7 @@ class Document:
             try:
                 self.ledger.check_change(self.key.peer, body, self.replica.seen())
             except OperationError as error:
-                raise NotPermittedError(_explain(error)) from None
+                raise NotPermittedError(explain(error)) from None
         return self.author.write_control(kind, body, now_us=now_us, entropy=entropy)
 
     def settle(self, staged: Sequence[Operation]) -> Admitted:
@@ -379,6 +382,43 @@ class Document:
         self.ydoc = self._adopt(fresh)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))
 
+    # -- Going on in new logs --
+
+    @property
+    def own_logs(self) -> tuple[LogKey, LogKey]:
+        """Our logs of control operations and of content."""
+        return self.author.control_log, self.author.content_log
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether we are a member, and what we write in our logs would not count."""
+        if self.role is None:
+            return False
+        logs = [log for key in self.own_logs if (log := self.ledger.log(key)) is not None]
+        return any(log.slot in self.ledger.counting.void_slots for log in logs)
+
+    def go_on_as(self, fresh: "Document", reason: str) -> None:
+        """Become what was brought up from the store with our new logs, and with the edits that were pending here.
+
+        Args:
+            fresh: This document.
+            reason: Why, for the event.
+        """
+        fresh.release()
+        self.record, self.ledger = fresh.record, fresh.ledger
+        self._current = None
+        self._wire(fresh.replica)
+        self.stored, self.heights, self._told_ends = fresh.stored, fresh.heights, {}
+        fresh.pending.go_on_from(self.pending)
+        self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
+        self.ydoc = self._adopt(fresh.ydoc)
+        self.events.append(DocumentReloaded(document=self.document, reason=reason))
+
+    def adopt(self, update: bytes) -> None:
+        """Take an edit that is to be written; as if somebody had just made it."""
+        with suppress(EngineError):  # it builds on something that is gone
+            apply(self.ydoc, update)
+
     # -- Opening and keeping --
 
     def replay(self, operations: Sequence[Operation]) -> Judged:
@@ -457,19 +497,3 @@ class Document:
         ) as error:
             self._start_empty()
             raise StorageCorruptError(f"a snapshot cannot be read: {error}") from None
-
-
-EXPLANATIONS: Mapping[str, str] = {
-    "not-permitted": "the role of this device does not allow it: ask somebody who manages the document",
-    "not-a-member": "this device is no member of the document",
-    "unknown-member": "no such member: `culm members` lists them",
-    "last-manager": "nobody else would manage the document: give another member the role manage first",
-    "already-member": "the device is a member already",
-    "wrong-person": "a device invites others of its own person alone",
-    "revoked": "the invite was revoked",
-    "used": "the invite was used as often as it allows",
-}
-
-
-def _explain(error: OperationError) -> str:
-    return EXPLANATIONS.get(error.code, str(error))

@@ -110,6 +110,35 @@ class RoleChanged(DocumentEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloneDetected(DocumentEvent):
+    """Peers have operations of this device that it has not got: it was restored from a backup, or runs twice.
+
+    It goes on in new logs, and has written its edits again that were in the way. Two copies can go on so, but hurt each
+    other's connections: stop one, and let it join as a device of its own.
+
+    Args:
+        reason: `restored` if peers knew more than this device, `copied` if they knew something else.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkProven(DocumentEvent):
+    """A device gave one place in its log to two operations, which it signed both; the one that came first stays here.
+
+    Args:
+        author: The device.
+        seq_num: The first place at which the two histories differ.
+        headers: Both signed headers, for a proof.
+    """
+
+    author: PeerId
+    seq_num: int
+    headers: tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSynced(DocumentEvent):
     """We have what that peer had when the exchange began, and it has what we had."""
 

@@ -72,6 +72,7 @@ STORE_RETRY_S: Final = 1.0  # how long an edit that could not be written waits f
 # --- Documents ---
 SNAPSHOT_OPERATIONS_MAX: Final = 2_048  # replaying so many takes about 100 ms
 SNAPSHOT_BYTES_MAX: Final = 256 * MIB
+RECORD_BYTES_MAX: Final = 256 * MIB  # edits that are to be written again may stand in it
 DOCUMENT_NAME_BYTES_MAX: Final = 1 * KIB
 
 # --- Secrets ---

@@ -59,6 +59,11 @@ class PendingEdits:
         self.total_count += 1
         return True
 
+    def go_on_from(self, other: "PendingEdits") -> None:
+        """Count on where others that this replaces have stopped."""
+        self.total_count += other.total_count
+        self.total_bytes += other.total_bytes
+
     def next_group(self) -> list[bytes]:
         """Take out what the next operation carries: at most 64 KiB (or one larger update), 1,024 updates."""
         group: list[bytes] = []

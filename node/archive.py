@@ -11,6 +11,7 @@ from domain.identifiers import LogKey, OperationId, PeerId, Position
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.ports.storage import Snapshot
+from domain.record import DocumentRecord
 from domain.sealing import NONCE_BYTES, open_record, seal_record
 from node.environment import Environment
 from node.recent import RecentOperations
@@ -24,6 +25,7 @@ RECENT_OPERATIONS_MAX = (
 )
 RECENT_BYTES_MAX = 4 * limits.MIB
 SNAPSHOT_LABEL = "snapshot"
+RECORD_LABEL = "document"
 
 
 class DocumentArchive:
@@ -49,6 +51,9 @@ class DocumentArchive:
         Raises:
             StorageError: It cannot be read.
         """
+        rescue = self._document.record.rescue
+        if rescue is not None and rescue.discard:
+            await self._store.discard(self._document.document, rescue.discard)
         await self._load_snapshot()
         try:
             judged = await self._replay()
@@ -64,7 +69,41 @@ class DocumentArchive:
             judged = await self.rebuild()
         else:
             self._document.open_ydoc()
+        for update in rescue.updates if rescue is not None else ():
+            self._document.adopt(update)
         return judged
+
+    def start_again(self, arrival_index: int) -> None:
+        """Go on after the ends of logs were deleted, with so many operations left."""
+        self.recent = RecentOperations(count_max=RECENT_OPERATIONS_MAX, bytes_max=RECENT_BYTES_MAX)
+        self._arrival_index, self._snapshot_index = arrival_index, 0
+
+    @property
+    def arrival_index(self) -> int:
+        """How many operations are stored."""
+        return self._arrival_index
+
+    async def save_record(self, record: DocumentRecord) -> None:
+        """Keep what there is of the document besides its operations; durable on return."""
+        document = self._document.document
+        nonce = self._entropy.draw(NONCE_BYTES)
+        sealed = seal_record(
+            self._storage_key, RECORD_LABEL, document, record.encode(), nonce=nonce
+        )
+        await self._store.save_document(document, sealed)
+
+    async def operation_at(self, position: Position) -> Operation | None:
+        """Read the operation at a place; None where there is none."""
+        stored = await self._store.read_operation(self._document.document, position)
+        return None if stored is None else from_stored(stored)
+
+    async def rest_of(self, log: LogKey, first: int) -> list[Operation]:
+        """Read a log from a place on."""
+        found = []
+        while (operation := await self.operation_at(Position(log, first))) is not None:
+            found.append(operation)
+            first += 1
+        return found
 
     async def told_ends(self) -> dict[Position, OperationId]:
         """Look up the operations at which our account to others ends, where the rest of a log does not count."""

@@ -24,7 +24,8 @@ from domain.identifiers import DocumentId
 from domain.keyring import Keyring
 from domain.ports.storage import StoredOperation
 from domain.record import DocumentRecord
-from domain.sealing import NONCE_BYTES, open_record, seal_record
+from domain.sealing import open_record
+from node.archive import RECORD_LABEL, DocumentArchive
 from node.courier import SecretCourier
 from node.environment import Environment
 from node.owner import DocumentOwner
@@ -33,7 +34,6 @@ from node.stored import to_stored
 
 logger = logging.getLogger(__name__)
 
-RECORD_LABEL: Final = "document"
 CLOSE_S_MAX: Final = 4.0  # a node that is told to stop has 5 s
 
 
@@ -147,13 +147,7 @@ class Documents:
 
     async def save_record(self, document: Document) -> None:
         """Keep what there is of a document besides its operations; durable on return."""
-        environment = self._environment
-        nonce = environment.entropy.draw(NONCE_BYTES)
-        plain = document.record.encode()
-        sealed = seal_record(
-            environment.storage_key, RECORD_LABEL, document.document, plain, nonce=nonce
-        )
-        await environment.store.save_document(document.document, sealed)
+        await DocumentArchive(document, self._environment).save_record(document.record)
 
     async def forget(self, owner: DocumentOwner) -> None:
         """Close a document and delete everything about it; durable on return."""

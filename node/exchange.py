@@ -89,6 +89,7 @@ class Exchange:
         self._session = SyncSession(owner.document.document, self._heights)
         self._bell = Bell()
         self._ignored = 0
+        self._asked_from: dict[LogKey, int] = {}
         self._held: dict[LogKey, float] = {}
         self._acks: dict[LogKey, int] = {}
         self._acks_due: float | None = None
@@ -111,6 +112,7 @@ class Exchange:
             self._session.assume_equal()
         counts = {log: height.count for log, height in self.owner.document.heights.items()}
         await self.owner.take_acknowledgement(self.peer, counts, is_complete=True)
+        await self.owner.tell_changed()  # whoever waits to be in sync has somebody to ask now
 
     def ask_to_join(self, join: Join) -> None:
         """Ask the peer to make us a member, and for what it has."""
@@ -315,12 +317,8 @@ class Exchange:
                 self._ignored += 1
                 if self._ignored > limits.STRANGER_OPERATIONS_MAX:
                     raise PeerError(CloseCode.NOT_WANTED, "you are no member of this document")
-            case ForkSuspected(log):
-                self._publish(
-                    SecurityEvent(
-                        peer=log.author, what="gave one place in its log to two operations"
-                    )
-                )
+            case ForkSuspected(log, seq_num):
+                self._session.offer(log, seq_num)
             case SendingPaused(log, seq_num, reason):
                 logger.warning(
                     "exchange.paused",
@@ -359,7 +357,15 @@ class Exchange:
             self._reject(operation, BAD_SIGNATURE)
 
     def _reject(self, operation: Operation, reason: str) -> None:
-        self._session.reject(operation.log, operation.header.seq_num, reason)
+        log, seq_num = operation.log, operation.header.seq_num
+        if reason == "fork":
+            self._session.offer(log, seq_num)  # the author has to see what we have instead
+        elif reason in ("fork-earlier", "wrong-backlink") and seq_num:
+            if seq_num <= self._asked_from.get(log, seq_num):  # else that is asked for already
+                self._asked_from[log] = seq_num - 1
+                self._session.reject(log, seq_num - 1, reason)
+        elif reason != "own-fork":
+            self._session.reject(log, seq_num, reason)
         self._bell.ring()
 
     async def _take_join(self, join: Join) -> None:

@@ -9,7 +9,7 @@ from typing import Self
 
 from domain.connectivity.diagnosis import Verdict, diagnose
 from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
-from domain.events import Event, MemberAdded
+from domain.events import CloneDetected, Event, MemberAdded
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
 from domain.ports.network import NetworkInterface
@@ -188,6 +188,7 @@ class Node:
         self._stream.publish(event)
         if isinstance(event, MemberAdded):
             self.peers.want(event.peer)
+        if isinstance(event, MemberAdded | CloneDetected):
             owner = self._documents.find(event.document)
             if owner is not None:
                 self.peers.announce(owner)

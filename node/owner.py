@@ -8,7 +8,7 @@ nothing new is taken in: peers are slowed by their own flow control.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from domain import limits
 from domain.crdt.replica import Judged
@@ -27,15 +27,12 @@ from domain.events import (
     EditsSaved,
     EditsUnsaved,
     Event,
-    MemberAdded,
-    MemberRemoved,
     OperationRefused,
-    RoleChanged,
 )
 from domain.identifiers import LogKey, OperationId, PeerId
 from domain.ledger.gate import Admitted
 from domain.ledger.membership import CHANGING_KINDS
-from domain.operations.control import ControlBody, Role
+from domain.operations.control import ControlBody
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import OVERHEAD_BYTES
@@ -44,7 +41,9 @@ from node.batch import Batch, CommitListener
 from node.bell import Bell
 from node.courier import DAY_S, INSTANT_S, SecretCourier
 from node.environment import Environment
+from node.guard import CloneGuard
 from node.inbox import Inbox, Incoming
+from node.news import MemberNews
 from node.receipts import Receipts
 
 logger = logging.getLogger(__name__)
@@ -75,6 +74,7 @@ class DocumentOwner:
         self.archive = DocumentArchive(document, environment)
         self.courier = SecretCourier(document, environment)
         self.receipts = Receipts(document, environment.queue)
+        self.guard = CloneGuard(document, self.archive, environment, publish)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
         self.body_bytes = 0
@@ -94,7 +94,8 @@ class DocumentOwner:
         self._failure: StorageError | None = None
         self._failure_count = 0
         self.is_closed = False
-        self._members: dict[PeerId, Role] = {}
+        self._members = MemberNews(document, publish)
+        self._of_own_logs: list[Incoming] = []
         document.on_edit = self._take_edit
         self.used = (0, 0.0)
         """When it was used last, for comparing: since the node started, or before, by what its logs say."""
@@ -108,7 +109,7 @@ class DocumentOwner:
         await self.courier.load()
         for judged in await self.archive.load():
             self._report(judged)
-        self._members = self.document.ledger.membership.members()
+        self._members.start()
         await self.receipts.load()
         self.used = (0, self.document.ledger.timestamp_us)
 
@@ -249,7 +250,9 @@ class DocumentOwner:
             self._is_edit_due()
             or self.inbox
             or self._orders
+            or self._of_own_logs
             or self.document.rebuild_reason
+            or self.guard.is_due
             or self._is_gift_due()
         )
 
@@ -264,13 +267,15 @@ class DocumentOwner:
         if self.document.rebuild_reason is not None:
             for judged in await self.archive.rebuild():
                 self._report(judged)
+        if self.guard.is_due:
+            await self._until_stored(self.guard.act)
         batch = Batch()
         # What we give goes into a step of its own: content is sealed under what is announced already.
         if await self.courier.prepare():
             batch.staged = [entry.operation for entry in self.document.author.staged]
             written = []
         else:
-            written = self._sign(batch)
+            written = [] if self._of_own_logs else self._sign(batch)
         staged_count = self.document.pending.staged_count
         handled = await self._take_in(batch)
         if batch:
@@ -283,6 +288,7 @@ class DocumentOwner:
         self._publish_events()
         self._look_ahead()
         await self.tell_changed()
+        await self._until_stored(self.guard.finish)
         await self.archive.keep_snapshot()
 
     def _sign(self, batch: Batch) -> list[tuple[Operation, asyncio.Future[Operation]]]:
@@ -340,7 +346,12 @@ class DocumentOwner:
 
     async def _take_in(self, batch: Batch) -> int:
         """Take a batch from the inbox into the ledger; give how many operations that were."""
-        taken = self.inbox.take(BATCH_OPERATIONS_MAX)
+        taken = [*self._of_own_logs, *self.inbox.take(BATCH_OPERATIONS_MAX)]
+        own_logs = self.document.own_logs
+        self._of_own_logs = []
+        if batch.staged:  # what peers know of our own logs waits until it is clear what we do
+            self._of_own_logs = [each for each in taken if each.operation.log in own_logs]
+            taken = [each for each in taken if each.operation.log not in own_logs]
         if not taken:
             return 0
         operations = [incoming.operation for incoming in taken]
@@ -360,8 +371,9 @@ class DocumentOwner:
         stored = await self.archive.stored({operation.operation_id for operation in admitted.old})
         for operation in admitted.old:
             if operation.operation_id not in stored:
+                answer = await self.guard.take_rival(operation)
                 self._refuse(
-                    operation, "fork: its author gave its place to another operation", by_id
+                    operation, f"{answer}: its author gave its place to another operation", by_id
                 )
         if waited_for := self.document.gate.waited_for_ids():
             found = await self.store.positions(self.document.document, waited_for)
@@ -405,6 +417,7 @@ class DocumentOwner:
             self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
             self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
         document.commit(batch.entered, await self.archive.told_ends())
+        self.guard.take_entered(batch.entered)
         # At once: nobody may see the one without the other.
         judged = document.apply(batch.entered)
         for listener in tuple(self.on_commit):
@@ -424,9 +437,13 @@ class DocumentOwner:
     async def _append(self, operations: Sequence[Operation]) -> None:
         """Store operations, however long it takes until the store can."""
         records = self.courier.take_records()
+        await self._until_stored(lambda: self.archive.append(operations, records))
+
+    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
+        """Do something that writes, again and again until the store can."""
         while True:
             try:
-                await self.archive.append(operations, records)
+                await store()
             except StorageError as error:
                 self._failure = error
                 self._failure_count += 1
@@ -462,19 +479,7 @@ class DocumentOwner:
             operation.extension.kind in CHANGING_KINDS
             for operation in (*batch.staged, *batch.entered)
         ):
-            self._announce_members()
-
-    def _announce_members(self) -> None:
-        """Say how the members differ from those that were last said."""
-        document, before = self.document.document, self._members
-        self._members = self.document.ledger.membership.members()
-        for peer, role in self._members.items():
-            if peer not in before:
-                self._publish(MemberAdded(document=document, peer=peer, role=role))
-            elif before[peer] != role:
-                self._publish(RoleChanged(document=document, peer=peer, role=role))
-        for peer in before.keys() - self._members.keys():
-            self._publish(MemberRemoved(document=document, peer=peer))
+            self._members.tell()
 
     def _publish_events(self) -> None:
         events, self.document.events = self.document.events, []

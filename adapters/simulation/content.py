@@ -42,6 +42,18 @@ class Ledger:
             self.places[operation.operation_id] = position
         return len(self.operations)
 
+    def without(self, logs: Mapping[LogKey, int]) -> "Ledger":
+        """Give the operations but for the ends of some logs."""
+        rest = Ledger()
+        rest.append(
+            [
+                each
+                for each in self.operations
+                if each.seq_num < logs.get(each.log, each.seq_num + 1)
+            ]
+        )
+        return rest
+
 
 @dataclass(slots=True)
 class DiskContent:
@@ -80,6 +92,11 @@ class DiskContent:
             else:
                 kept[name] = sealed
         return last
+
+    def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
+        """Drop the ends of logs, and the snapshot."""
+        self.ledgers[document] = self.ledger(document).without(logs)
+        self.snapshots.pop(document, None)
 
     def forget(self, document: DocumentId) -> None:
         """Drop everything about a document."""

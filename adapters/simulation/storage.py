@@ -40,6 +40,10 @@ class MemoryOperationStore(OperationStore):
         batch, changes = tuple(operations), dict(records)
         return await self._mount.write(lambda content: content.append(document, batch, changes))
 
+    async def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
+        ends = dict(logs)
+        await self._mount.write(lambda content: content.discard(document, ends))
+
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int
     ) -> Sequence[Arrival]:

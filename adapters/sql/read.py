@@ -115,6 +115,19 @@ async def read_lacked(
     return await _fetch(connection, found, page.arrivals)
 
 
+async def read_first(
+    connection: AsyncConnection, document: DocumentId, lacked: Mapping[LogKey, int]
+) -> int | None:
+    """Find the arrival index of the first operation that is at or after those places; None where there is none."""
+    found = await _find(connection, document)
+    if found is None:
+        return None
+    rows = {row: lacked[log] for row, log in found.logs.items() if log in lacked}
+    held = await _heights(connection, found)
+    rows = {row: first for row, first in rows.items() if first < held.get(row, 0)}
+    return await _first_lacked(connection, rows) if rows else None
+
+
 async def read_at(
     connection: AsyncConnection, document: DocumentId, position: Position
 ) -> StoredOperation | None:

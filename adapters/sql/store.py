@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.sql import schema
 from adapters.sql.append import chunks
+from adapters.sql.discard import discard
 from adapters.sql.head import Heads
 from adapters.sql.read import Page, read_after, read_at, read_lacked
 from adapters.sql.reader import Reader
@@ -54,6 +55,12 @@ class SqlOperationStore(OperationStore):
         records: Mapping[bytes, bytes | None] = NO_RECORDS,
     ) -> int:
         return await self._writer.append(document, operations, records)
+
+    async def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
+        async def change(connection: AsyncConnection, heads: Heads) -> None:
+            await discard(connection, heads, document, logs)
+
+        await self._writer.change(change)
 
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int

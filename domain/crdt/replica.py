@@ -370,6 +370,20 @@ class Replica:
         """Count an own update as part of the log at that place."""
         self._advance(seq_num, walk.sections)
 
+    def clock_before(self, client: int, seq_num: int) -> int:
+        """Give the clock at which a client stood before that operation of its log."""
+        steps = self._ends.get(client)
+        return steps.before(seq_num) if steps is not None else 0
+
+    def read(self, operation: Operation) -> bytes | None:
+        """Open the update of a content operation; None where that cannot be done here."""
+        if operation.extension.kind != Kind.UPDATE or self._secret_id(operation) not in self._secrets:
+            return None
+        try:
+            return self._open(operation)
+        except SealError:
+            return None
+
     def next_clock(self, client: int) -> int:
         """Give the clock at which a client goes on."""
         steps = self._ends.get(client)

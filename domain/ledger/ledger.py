@@ -164,6 +164,17 @@ class Ledger:
         """Give everything that is in, as a causal past."""
         return {log.slot: log.count for log in self._by_slot}
 
+    def built_on(self, position: Position) -> dict[LogKey, int]:
+        """Give the operation at that place and all that build on it: of each log, from which sequence number on."""
+        slot = self._logs[position.log].slot
+        ends = {position.log: position.seq_num}
+        for log in self._by_slot:
+            if log.slot != slot:
+                first = log.first_that_reaches(slot, position.seq_num + 1)
+                if first < log.count:
+                    ends[log.key] = first
+        return ends
+
     def farewell(self, peer: PeerId) -> dict[LogKey, int]:
         """Give how far the logs go that a former member may have: to its removals, with all that these build on."""
         past: Vector = {}

@@ -52,6 +52,11 @@ class LogState:
         steps = {seq_num for one in raised if one is not None for seq_num in one.steps}
         return sorted({0, *steps})
 
+    def first_that_reaches(self, slot: int, height: int) -> int:
+        """Find the first operation that builds on so many of another log; the count of this one where none does."""
+        steps = self._raised.get(slot)
+        return self.count if steps is None else steps.first_at(height, self.count)
+
     @property
     def secret(self) -> SecretId | None:
         """The secret that seals the last operation."""

@@ -3,6 +3,8 @@
 All of it depends on the change and its causal past alone, so that every replica refuses the same ones.
 """
 
+from collections.abc import Mapping
+
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, PeerId
 from domain.identity import Label, verify
@@ -126,3 +128,20 @@ class Permission:
             for peer, role in self._membership.members_at(past).items()
         ):
             raise OperationError("last-manager", "nobody else would manage the document")
+
+
+EXPLANATIONS: Mapping[str, str] = {
+    "not-permitted": "the role of this device does not allow it: ask somebody who manages the document",
+    "not-a-member": "this device is no member of the document",
+    "unknown-member": "no such member: `culm members` lists them",
+    "last-manager": "nobody else would manage the document: give another member the role manage first",
+    "already-member": "the device is a member already",
+    "wrong-person": "a device invites others of its own person alone",
+    "revoked": "the invite was revoked",
+    "used": "the invite was used as often as it allows",
+}
+
+
+def explain(error: OperationError) -> str:
+    """Say to a person why a change of theirs is refused, and what to do."""
+    return EXPLANATIONS.get(error.code, str(error))

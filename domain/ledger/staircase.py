@@ -38,6 +38,11 @@ class Staircase:
         """The number after all operations."""
         return self._value[-1] if self._value else 0
 
+    def first_at(self, value: int, default: int) -> int:
+        """Give the operation that raises the number to at least that; the default where none does."""
+        index = bisect_left(self._value, value)
+        return self._at[index] if index < len(self._at) else default
+
     @property
     def steps(self) -> Sequence[int]:
         """The operations that raised it, ascending."""

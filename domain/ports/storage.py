@@ -81,6 +81,17 @@ class OperationStore(Protocol):
         """
 
     @abstractmethod
+    async def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
+        """Delete the operations of these logs from those sequence numbers on, and the snapshot; durable on return.
+
+        All or none. The others keep their order, with arrival indexes that have no gaps. To be used by who holds all of
+        them: what is deleted must be nothing that any other builds on. Repeating a call is allowed.
+
+        Raises:
+            StorageError: Nothing was deleted.
+        """
+
+    @abstractmethod
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int
     ) -> Sequence[Arrival]:

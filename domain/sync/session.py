@@ -124,9 +124,10 @@ class ExchangeDone:
 
 @dataclass(frozen=True, slots=True)
 class ForkSuspected:
-    """The peer has another operation than we at the end of a log."""
+    """The peer has another operation than we at that place, the end of a log."""
 
     log: LogKey
+    seq_num: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class SyncSession:
         self._done_for = 0
         self._done_by_them = 0
         self._nacked: set[tuple[LogKey, int]] = set()
+        self._offered: set[tuple[LogKey, int]] = set()
         self._lane: Lane | None = None
         self._messages: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
 
@@ -291,6 +293,15 @@ class SyncSession:
         self._sent[log] = seq_num + 1
         for message in self._outgoing[lane].compact(operation):
             self.say(message, lane)
+
+    def offer(self, log: LogKey, seq_num: int) -> None:
+        """Send what we have of a log from a place on, though the peer has something there; once for each place."""
+        if (log, seq_num) not in self._offered and len(
+            self._offered
+        ) < limits.PARKED_OPERATIONS_MAX:
+            self._offered.add((log, seq_num))
+            self._theirs[log] = min(self._theirs.get(log, 0), seq_num)
+            self._sent[log] = min(self._sent.get(log, 0), seq_num)
 
     @property
     def owes_done(self) -> bool:
@@ -387,7 +398,7 @@ class SyncSession:
             self._pages[log] = height.count
             known = mine.get(log)
             if known is not None and known.count == height.count and known.tip != height.tip:
-                outputs.append(ForkSuspected(log))
+                outputs.append(ForkSuspected(log, height.count - 1))
         if not message.is_last:
             return outputs
         self._theirs, self._pages = self._pages, {}

@@ -241,3 +241,23 @@ def test_revoked_invite_lets_nobody_in(seed: int) -> None:
                 await document.set_role(alice.peer_id, "king")
 
     network.run(scenario)
+
+
+def test_who_was_removed_can_be_added_again(seed: int) -> None:
+    async def story(circle: Circle) -> None:
+        alice, bob, _ = (circle[name] for name in NAMES)
+        circle.network.partition("bob")
+        bob.text("body").insert(0, "stranded")
+        await bob.durable()
+        await alice.remove(circle.peer("bob"))
+        circle.network.heal()
+        await circle.until("bob", lambda each: each.role is None)
+        await circle.join("bob")
+        bob = circle["bob"]
+        await circle.until("bob", lambda each: each.may_write)
+        bob.text("body").insert(0, "back")
+        await circle.network.converged()
+        assert "back" in text(alice)
+        assert text(alice) == text(circle["carol"]) == text(bob)
+
+    play(seed, story)

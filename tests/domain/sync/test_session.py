@@ -239,7 +239,7 @@ def test_same_height_with_another_end_is_a_suspected_fork() -> None:
         (third, Height(count=c.count + 1, tip=other_tip)),
     )
     outputs = session.receive(encode_message(Have(is_last=True, heights=theirs)))
-    assert outputs[0] == ForkSuspected(second)
+    assert outputs[0] == ForkSuspected(second, b.count - 1)
     assert len(outputs) == 2
 
 

@@ -1,0 +1,48 @@
+"""How the ends of logs are deleted: what came after the first of them is written again, so that no gap stays."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from adapters.sql import schema
+from adapters.sql.append import AppendWork, append
+from adapters.sql.head import Heads
+from adapters.sql.read import Page, read_after, read_first
+from domain.identifiers import DocumentId, LogKey
+
+EVERYTHING = 2**62
+
+
+async def discard(
+    connection: AsyncConnection, heads: Heads, document: DocumentId, logs: Mapping[LogKey, int]
+) -> None:
+    """Delete the ends of logs; see `OperationStore.discard`.
+
+    Args:
+        connection: In a transaction, which must be given up if this fails.
+        heads: What is known of the documents; changed, so to be cleared if this fails.
+        document: The document.
+        logs: From which sequence number on each log goes.
+
+    Raises:
+        StorageCorruptError: What is to stay is not what was written.
+    """
+    first = await read_first(connection, document, logs)
+    if first is None:
+        return
+    page = Page(after=first - 1, count_max=EVERYTHING, bytes_max=EVERYTHING)
+    arrivals = await read_after(connection, document, page)
+    kept = [
+        arrival.operation
+        for arrival in arrivals
+        if arrival.operation.seq_num < logs.get(arrival.operation.log, EVERYTHING)
+    ]
+    head = await heads.get(connection, document)
+    operations, snapshots = schema.operations, schema.snapshots
+    await connection.execute(
+        delete(operations).where(operations.c.document == head.row, operations.c.arrival >= first)
+    )
+    await connection.execute(delete(snapshots).where(snapshots.c.document == head.row))
+    heads.drop(document)
+    await append(connection, heads, [AppendWork(document, kept, {})], is_careful=False)

@@ -1,0 +1,148 @@
+"""A data directory that runs twice, or was restored from a backup: it is noticed, nothing is lost, and all end alike."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+
+from adapters.simulation.loop import run
+from adapters.simulation.world import SimulatedMachine, SimulatedWorld
+from domain.events import CloneDetected
+from node import Document
+from tests.simulation.village import Villager, running
+
+WAIT_S = 300
+
+
+def text(document: Document) -> str:
+    return str(document.text("body"))
+
+
+async def until(document: Document, condition: Callable[[Document], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        await document.wait_until(lambda: condition(document))
+
+
+async def equal(*documents: Document) -> None:
+    """Wait until all show the same and say that they have the same."""
+    async with asyncio.timeout(WAIT_S):
+        while len({(text(each), tuple(sorted(each.heights.items()))) for each in documents}) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+def duplicate(world: SimulatedWorld, machine: SimulatedMachine, name: str) -> SimulatedMachine:
+    """Another machine with the same data directory, keys included."""
+    other = world.machine(name)
+    other.key, other.storage_key = machine.key, machine.storage_key
+    other.disk.content = copy.deepcopy(machine.disk.content)
+    return other
+
+
+def play(seed: int, story: Callable[[SimulatedWorld], Awaitable[None]]) -> None:
+    async def scenario(seed: int) -> None:
+        await story(SimulatedWorld(asyncio.get_running_loop(), seed))
+
+    run(scenario, seed, virtual_s_max=3_600)
+
+
+async def start(world: SimulatedWorld, alice: Document) -> SimulatedMachine:
+    """Let bob join, write something, and stop."""
+    bob = world.machine("bob")
+    async with running(bob) as node:
+        document = await node.join(await alice.invite(uses=9))
+        document.text("body").insert(0, "begun ")
+        await document.durable("peers:1")
+    return bob
+
+
+def test_copy_that_runs_as_well_is_noticed_and_both_go_on(seed: int) -> None:
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            twin = duplicate(world, bob, "twin")
+            async with running(bob) as bob_node:
+                first = await bob_node.document(alice.id)
+                first.text("body").insert(6, "first ")
+                await first.durable("peers:1")
+            world.network.partition(("twin",))
+            async with running(twin) as twin_node:
+                villager = Villager(twin_node, await twin_node.document(alice.id))
+                second = villager.document
+                second.map("more")["twin"] = [1, 2]
+                second.text("body").insert(0, "second ")
+                await second.durable()
+                world.network.heal()
+                await until(second, lambda each: "first" in text(each))
+                await until(alice, lambda each: "second" in text(each))
+                [event] = await villager.until(CloneDetected)
+                assert event.reason == "copied"
+                await equal(alice, second)
+                second.text("body").insert(0, "on ")
+                await until(alice, lambda each: text(each).startswith("on "))
+                assert alice.map("more").to_py() == {"twin": [1, 2]}
+            async with running(bob) as bob_node:
+                first = await bob_node.document(alice.id)
+                await first.synced()
+                first.text("body").insert(0, "bob ")
+                await equal(alice, first)
+                assert sorted(text(alice).split()) == ["begun", "bob", "first", "on", "second"]
+
+    play(seed, story)
+
+
+def test_restored_backup_gets_back_what_it_lost_and_goes_on(seed: int) -> None:
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            backup = copy.deepcopy(bob.disk.content)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                document.text("body").insert(6, "lost ")
+                await document.durable("peers:1")
+            bob.disk.content = backup
+            async with running(bob) as bob_node:
+                villager = Villager(bob_node, await bob_node.document(alice.id))
+                document = villager.document
+                await until(document, lambda each: "lost" in text(each))
+                [event] = await villager.until(CloneDetected)
+                assert event.reason == "restored"
+                document.text("body").insert(0, "new ")
+                await until(alice, lambda each: text(each) == "new begun lost ")
+                await equal(alice, document)
+
+    play(seed, story)
+
+
+def test_restored_backup_that_was_written_to_first_loses_nothing(seed: int) -> None:
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            backup = copy.deepcopy(bob.disk.content)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                for word in ("one ", "two ", "three "):
+                    document.text("body").insert(0, word)
+                    await document.durable("peers:1")
+            bob.disk.content = backup
+            world.network.partition(("bob",))
+            async with running(bob) as bob_node:
+                villager = Villager(bob_node, await bob_node.document(alice.id))
+                document = villager.document
+                for word in ("four ", "five "):
+                    document.text("body").insert(0, word)
+                    await document.durable()
+                world.network.heal()
+                await equal(alice, document)
+                await until(alice, lambda each: len(text(each).split()) == 6)
+                await villager.until(CloneDetected)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                await document.synced()
+                await equal(alice, document)
+                words = ["begun", "five", "four", "one", "three", "two"]
+                assert sorted(text(document).split()) == words
+                assert bob_node._documents.get(alice.id).document.record.rescue is None
+
+    play(seed, story)
