@@ -1,4 +1,4 @@
-"""A data directory that runs twice, or was restored from a backup: it is noticed, nothing is lost, and all end alike."""
+"""A data directory that runs twice, or was restored from a backup: noticed, nothing lost, and all end alike."""
 
 import asyncio
 import copy

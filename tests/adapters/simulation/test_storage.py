@@ -8,6 +8,7 @@ from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.storage import MemoryDatabase, MemoryOperationQueue, MemoryOperationStore
 from domain.errors import StorageCorruptError, StorageError, StorageFullError
 from domain.ports.storage import OperationQueue, OperationStore, Snapshot
+from tests.contracts.discarding import DiscardingStoreContract
 from tests.contracts.operation_queue import OpenQueue, OperationQueueContract
 from tests.contracts.operation_store import (
     OpenStore,
@@ -24,7 +25,7 @@ def open_disk(seed: int = 1) -> SimulatedDisk:
     return SimulatedDisk(asyncio.get_running_loop(), seed, "alpha")
 
 
-class TestMemoryOperationStore(SealedRecordsContract):
+class TestMemoryOperationStore(DiscardingStoreContract):
     @asynccontextmanager
     async def place(self) -> AsyncIterator[OpenStore]:
         disk = open_disk()

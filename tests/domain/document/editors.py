@@ -18,6 +18,7 @@ from domain.operations.control import Add, InviteTerms, Role, join_statement
 from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
+from domain.renewal import moved, with_new_logs
 from domain.sealing import NONCE_BYTES, SECRET_BYTES, DocumentSecret, seal_body
 from tests.strategies import SeededEntropy, key
 
@@ -85,6 +86,8 @@ class Editor:
     def flush(self) -> list[Operation]:
         """Sign and store what was edited; give what was written."""
         written: list[Operation] = []
+        if self.document.is_stranded:
+            self.renew()
         while staged := self.stage() or self._announce_secret():
             written += staged
             self.settle(staged)
@@ -140,6 +143,30 @@ class Editor:
             self.document.replica = replica
         raise AssertionError("rebuilding does not end")
 
+    def renew(self) -> None:
+        """Go on in new logs, as a node does."""
+        old = self.document
+        record = with_new_logs(old.record, self.entropy)
+        fresh = Document(old.key, old.document, record, old.keyring)
+        again = Editor(fresh, self.entropy)
+        again.log = self.log
+        again.replay()
+        for update in old.pending.clear():
+            fresh.adopt(moved(old, update, {}, record))
+        old.go_on_as(fresh, "new logs")
+
+    def replay(self) -> None:
+        """Bring the document up from the log."""
+        for at in range(0, len(self.log), REPLAY_OPERATIONS):
+            self.document.replay(self.log[at : at + REPLAY_OPERATIONS])
+        ids = {one.position: one.operation_id for one in self.log}
+        unknown = self.document.unknown_ends()
+        self.document.commit((), {place: ids[place] for place in unknown})
+        if self.document.rebuild_reason is not None:
+            self.rebuild()
+        else:
+            self.document.open_ydoc()
+
     def reopened(self) -> "Editor":
         """What comes up after a crash: everything that was stored, and nothing else."""
         old = self.document
@@ -147,12 +174,7 @@ class Editor:
         editor = Editor(document, SeededEntropy(("again", len(self.log))))
         editor.now_us, editor.log = self.now_us, list(self.log)
         editor.team = self.team
-        for at in range(0, len(self.log), REPLAY_OPERATIONS):
-            document.replay(self.log[at : at + REPLAY_OPERATIONS])
-        if document.rebuild_reason is not None:
-            editor.rebuild()
-        else:
-            document.open_ydoc()
+        editor.replay()
         return editor
 
     # -- What only a broken or hostile device does --
