@@ -377,7 +377,10 @@ class Replica:
 
     def read(self, operation: Operation) -> bytes | None:
         """Open the update of a content operation; None where that cannot be done here."""
-        if operation.extension.kind != Kind.UPDATE or self._secret_id(operation) not in self._secrets:
+        if (
+            operation.extension.kind != Kind.UPDATE
+            or self._secret_id(operation) not in self._secrets
+        ):
             return None
         try:
             return self._open(operation)

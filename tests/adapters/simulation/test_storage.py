@@ -18,7 +18,6 @@ from tests.contracts.operation_store import (
     peer_id,
     read_all,
 )
-from tests.contracts.sealed_records import SealedRecordsContract
 
 
 def open_disk(seed: int = 1) -> SimulatedDisk:
