@@ -235,9 +235,8 @@ class DocumentOwner:
                 await self._bell.wait()
                 while self._has_work():
                     await self._step()
-                if (
-                    self._edit_due is not None
-                ):  # it rang for something that an earlier step has done
+                # It may have rung for something that an earlier step has done.
+                if self._edit_due is not None:
                     self._ring_for_edits(self._edit_due)
         except CulmError as error:
             logger.exception("owner.failed", extra={"document": self.document.document.short})
@@ -297,9 +296,8 @@ class DocumentOwner:
         if waits:  # what was edited before a change of membership is signed before it, too
             self._edit_due = self._clock.now()
         written = [] if waits else self._write_orders()
-        if (
-            written or self._is_edit_due()
-        ):  # else edits go on gathering, though others' operations came
+        # Else edits go on gathering, though others' operations came.
+        if written or self._is_edit_due():
             self._edit_due = None
             self._staged_at = self._clock.now()
             batch.staged = self.document.stage(
