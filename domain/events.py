@@ -139,6 +139,22 @@ class ForkProven(DocumentEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequested(DocumentEvent):
+    """A device wants to join by an invite that asks for it: compare `code` with what it shows, then `confirm`."""
+
+    peer: PeerId
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinWaiting(DocumentEvent):
+    """The manager `peer` lets us in once its people have compared their code with ours, which is `code`."""
+
+    peer: PeerId
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentSynced(DocumentEvent):
     """We have what that peer had when the exchange began, and it has what we had."""
 

@@ -37,6 +37,7 @@ class InviteWish:
     uses: int
     expires_s: float
     is_own_device: bool
+    confirm: bool
     addresses: Sequence[str]
 
 
@@ -51,6 +52,12 @@ class DocumentHost(Protocol):
 
     async def invite(self, owner: DocumentOwner, wish: InviteWish) -> str:
         """Make an invite."""
+
+    async def confirm(self, owner: DocumentOwner, code: str) -> PeerId:
+        """Let in who waits with that code."""
+
+    def waiting(self, owner: DocumentOwner) -> dict[PeerId, str]:
+        """Give who waits to be let in, with the codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +244,7 @@ class Document:
         uses: int = 1,
         expires_s: float = 86_400,
         is_own_device: bool = False,
+        confirm: bool = False,
         addresses: tuple[str, ...] = (),
     ) -> str:
         """Make an invite: a string that lets its holders join; pass it on over a channel that you trust.
@@ -247,6 +255,8 @@ class Document:
             expires_s: For how many seconds from now, up to ten years.
             is_own_device: Whether it is for devices of the same person as this one: then any member may invite, up to
                 its own role, and the devices may remove each other.
+            confirm: Whether a joiner waits until a manager has compared a short code with it, as over the telephone:
+                then whoever steals the invite cannot join unnoticed. See `confirm`.
             addresses: Where joiners can dial us, `host:port`; by default where we listen.
 
         Raises:
@@ -259,9 +269,36 @@ class Document:
             uses=uses,
             expires_s=expires_s,
             is_own_device=is_own_device,
+            confirm=confirm,
             addresses=addresses,
         )
         return await self._host.invite(self._owner, wish)
+
+    async def confirm(self, code: str) -> PeerId:
+        """Let in the device that waits with that code, since two people have found both codes equal; durable on return.
+
+        Args:
+            code: As the event `JoinRequested` or `waiting` gave it; blanks do not count.
+
+        Raises:
+            UsageError: No device waits with it.
+            NotPermittedError: Our role does not allow it, or the invite is no longer good.
+        """
+        return await self._host.confirm(self._check(), code)
+
+    def waiting(self) -> dict[PeerId, str]:
+        """Give the devices that wait to be let in, each with the code that has to be compared."""
+        return self._host.waiting(self._check())
+
+    async def rotate(self) -> None:
+        """Make a new secret for what is written from now on, and give it to all members; durable on return.
+
+        What was written before stays as readable as it was. A removal does this by itself.
+
+        Raises:
+            NotPermittedError: This device may not write in the document.
+        """
+        await self._check().rotate()
 
     # -- Members --
 

@@ -13,17 +13,19 @@ from domain import limits
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.strategy import Action, strategy_of
 from domain.errors import ConnectionLostError, CorruptMessageError, PeerError
-from domain.events import DocumentSynced, NetworkErrorMet, SecurityEvent
+from domain.events import DocumentSynced, JoinWaiting, NetworkErrorMet, SecurityEvent
 from domain.identifiers import LogKey, OperationId, PeerId
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
+from domain.pairing import confirmation_code
 from domain.ports.network import Channel
-from domain.sync.message import Join, JoinRefused
+from domain.sync.message import Join, JoinPending
 from domain.sync.session import (
     ExchangeDone,
     ForkSuspected,
     HeightsChanged,
     JoinAsked,
+    JoiningPending,
     JoiningRefused,
     Lane,
     OperationArrived,
@@ -53,6 +55,9 @@ OPERATION_BYTES = (
 BAD_SIGNATURE = "bad-signature"
 FORWARD_S = 0.050  # others' operations wait so long for the peer to get them from their author
 FORWARD_JITTER_S = 0.025
+HELD_BACK_MAX = (
+    8  # what a joiner says while its code is compared: its heights, of which there are none
+)
 ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
 
 
@@ -96,6 +101,11 @@ class Exchange:
         self._given: dict[LogKey, int] = {}
         self.done_exchange = 0
         self.refusal: str | None = None
+        self.code: str | None = None
+        """What two people have to compare before we are let in."""
+        self._join: Join | None = None
+        self._is_undecided = False
+        self._held_back: list[bytes] = []
         self.is_over = False
 
     # -- What others ask of it --
@@ -116,6 +126,7 @@ class Exchange:
 
     def ask_to_join(self, join: Join) -> None:
         """Ask the peer to make us a member, and for what it has."""
+        self._join = join
         self._session.say(join)
         self.open()
 
@@ -273,6 +284,8 @@ class Exchange:
             while True:
                 data = await self._channels[lane].receive()
                 self._session.is_stranger = self._is_stranger()
+                if self._hold_back(data, lane):
+                    continue
                 for output in self._session.receive(data, lane):
                     await self._take(output)
                 self._bell.ring()
@@ -284,6 +297,31 @@ class Exchange:
             return
         finally:
             await self.end()
+
+    def _hold_back(self, data: bytes, lane: Lane) -> bool:
+        """Keep what a joiner says while its code is being compared: how far it is, which it says once."""
+        is_kept = (
+            self._is_undecided
+            and self._session.is_stranger
+            and lane is Lane.LIVE
+            and len(self._held_back) < HELD_BACK_MAX
+        )
+        if is_kept:
+            self._held_back.append(data)
+        return is_kept
+
+    def _let_in(self) -> None:
+        """Listen to a joiner that is a member now, beginning with what it said before."""
+        self._is_undecided, self._session.is_stranger = False, False
+        held, self._held_back = self._held_back, []
+        try:
+            for data in held:
+                self._session.receive(data)  # it had nothing yet, so nothing follows from it
+        except PeerError as error:
+            logger.warning(
+                "exchange.joiner_is_odd", extra={"peer": self.peer.short, "error": str(error)}
+            )
+        self._bell.ring()
 
     async def _take(self, output: Output) -> None:
         match output:
@@ -305,6 +343,8 @@ class Exchange:
                 await self.owner.tell_changed()
             case JoinAsked(join):
                 await self._take_join(join)
+            case JoiningPending(nonce):
+                await self._show_code(nonce)
             case JoiningRefused(reason):
                 self.refusal = reason
                 await self.owner.tell_changed()
@@ -369,9 +409,20 @@ class Exchange:
         self._bell.ring()
 
     async def _take_join(self, join: Join) -> None:
-        refusal = await self._admission.admit(self.owner, self.peer, join)
-        if refusal is not None:
-            self._session.say(JoinRefused(reason=refusal))
+        answer = await self._admission.admit(self.owner, self.peer, join, self._let_in)
+        self._is_undecided = isinstance(answer, JoinPending)
+        if answer is not None:
+            self._session.say(answer)
+
+    async def _show_code(self, nonce: bytes) -> None:
+        """Tell our people the code that they have to compare with the manager's."""
+        if self._join is None:
+            raise PeerError(CloseCode.PROTOCOL_ERROR, "we did not ask to join")
+        document, own = self.owner.document.document, self.owner.document.key.peer
+        code = confirmation_code(document, own, self.peer, nonce=nonce, proof=self._join.proof)
+        self.code = code
+        self._publish(JoinWaiting(document=document, peer=self.peer, code=code))
+        await self.owner.tell_changed()
 
     async def end(self) -> None:
         """Tell all who wait for something to come that nothing more comes."""

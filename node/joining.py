@@ -1,7 +1,6 @@
 """Inviting others into documents, and joining theirs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -9,14 +8,16 @@ from domain import limits
 from domain.document import Document
 from domain.errors import (
     ConnectionLostError,
+    DialError,
     InviteError,
     NetworkError,
     StorageError,
     UsageError,
 )
 from domain.founding import new_prekey, new_record
+from domain.identifiers import PeerId
 from domain.identity import SEED_BYTES, DeviceKey, Label
-from domain.invite import Invite
+from domain.invite import Host, Invite
 from domain.keyring import Keyring
 from domain.operations.control import InviteTerms, join_statement, role_named
 from domain.operations.kind import Kind
@@ -30,12 +31,15 @@ from node.owner import DocumentOwner
 from node.peers import Peers
 
 JOIN_S_MAX: Final = 30.0
+CONFIRM_S_MAX: Final = 600.0  # two people compare a code
+OTHER_ADDRESSES_MAX: Final = 4  # for each other manager: an invite has to fit into a picture
 AGAIN_S: Final = 0.5  # between the end of a connection and the next try
 
 REFUSALS: Final = {
     "expired": "the invite has expired: ask for a new one",
     "used": "the invite has been used as often as it allows: ask for a new one",
     "revoked": "the invite was revoked: ask for a new one",
+    "other-document": "the invite is for another document: ask for one to this document",
     "forged": "the inviter does not accept the invite's key: ask for a new one",
 }
 UNKNOWN_REFUSAL: Final = (
@@ -43,7 +47,9 @@ UNKNOWN_REFUSAL: Final = (
 )
 
 
-async def invite(owner: DocumentOwner, environment: Environment, wish: InviteWish) -> str:
+async def invite(
+    owner: DocumentOwner, environment: Environment, peers: Peers, wish: InviteWish
+) -> str:
     """Make an invite; see `Document.invite`."""
     if not 1 <= wish.uses <= limits.INVITE_USES_MAX or not (
         0 < wish.expires_s <= limits.INVITE_EXPIRES_S_MAX
@@ -57,6 +63,7 @@ async def invite(owner: DocumentOwner, environment: Environment, wish: InviteWis
         role=role_named(wish.role),
         expires_us=expires_us,
         uses=wish.uses,
+        confirm=wish.confirm,
         person=person if wish.is_own_device else None,
     )
     await owner.write_control(Kind.INVITE, terms)
@@ -65,10 +72,26 @@ async def invite(owner: DocumentOwner, environment: Environment, wish: InviteWis
         name=owner.document.record.name,
         inviter=environment.key.peer,
         addresses=tuple(wish.addresses)[: limits.INVITE_ADDRESSES_MAX],
+        others=_other_managers(owner, environment, peers),
         expires_us=expires_us,
+        confirm=wish.confirm,
         key=key,
     )
     return made.encode(environment.key)
+
+
+def _other_managers(
+    owner: DocumentOwner, environment: Environment, peers: Peers
+) -> tuple[Host, ...]:
+    """List other managers who can admit while we are away, as far as we know where they are."""
+    managers = [
+        (peer, known.addresses[:OTHER_ADDRESSES_MAX])
+        for peer in owner.document.ledger.managers()
+        if peer != environment.key.peer
+        and (known := peers.known.get(peer)) is not None
+        and known.addresses
+    ]
+    return tuple(managers[: limits.INVITE_OTHERS_MAX])
 
 
 async def join(
@@ -84,7 +107,8 @@ async def join(
             "refused", "this device made the invite itself, and no longer has the document"
         )
     peers.introduce(wanted.inviter, wanted.document)
-    link = await peers.connect(wanted.inviter, wanted.addresses)
+    connect = _Connector(wanted, environment, peers)
+    link = await connect()
     if owner is None:  # else joining was interrupted before
         owner = await _open_new(wanted, environment, documents)
     pair = owner.document.keyring.latest_prekey
@@ -96,18 +120,39 @@ async def join(
         proof=wanted.key.sign(Label.JOIN, statement),
     )
     try:
-        await _ask_until_admitted(
-            link, owner, request, lambda: peers.connect(wanted.inviter, wanted.addresses)
-        )
+        await _ask_until_admitted(link, owner, request, connect)
     except BaseException:
         peers.detach(wanted.document)
         # What cannot be deleted serves the next attempt; and a cancellation stays one.
         with suppress(StorageError):
             await documents.forget(owner)
         raise
-    peers.want(wanted.inviter, wanted.addresses)
-    await peers.remember(wanted.inviter)
+    for peer, addresses in wanted.hosts:
+        peers.want(peer, addresses)
+        await peers.remember(peer)
     return owner
+
+
+class _Connector:
+    """Connects to whoever can admit: the inviter, or else another manager that the invite names."""
+
+    def __init__(self, wanted: Invite, environment: Environment, peers: Peers) -> None:
+        self._hosts = [host for host in wanted.hosts if host[0] != environment.key.peer]
+        self._peers = peers
+
+    async def __call__(self) -> Link:
+        failure: NetworkError | None = None
+        for peer, addresses in self._hosts:
+            try:
+                return await self._peers.connect(peer, addresses)
+            except NetworkError as error:
+                failure = failure or error
+        raise failure or DialError("the invite names nobody who could let this device in")
+
+    def skip(self, peer: PeerId) -> bool:
+        """Ask that one no more; whether somebody else is left."""
+        self._hosts = [host for host in self._hosts if host[0] != peer]
+        return bool(self._hosts)
 
 
 async def _open_new(
@@ -123,7 +168,7 @@ async def _open_new(
 
 
 async def _ask_until_admitted(
-    link: Link, owner: DocumentOwner, request: Join, connect: Callable[[], Awaitable[Link]]
+    link: Link, owner: DocumentOwner, request: Join, connect: "_Connector"
 ) -> None:
     """Ask, and ask again over new connections, going on where the last one ended; as long as something comes."""
     loop = asyncio.get_running_loop()
@@ -139,6 +184,11 @@ async def _ask_until_admitted(
                 held, give_up = holds, loop.time() + JOIN_S_MAX
             if not held or loop.time() >= give_up:
                 raise
+        except InviteError as error:
+            # Who is no manager any more, or has not heard of the invite yet, says so: another may know better.
+            if error.reason != "refused" or not connect.skip(link.peer):
+                raise
+            link.detach(owner.document.document)
         else:
             return
         with suppress(NetworkError):
@@ -151,13 +201,19 @@ async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
         return owner.courier.is_ready or exchange.refusal is not None or exchange.is_over
 
     while not is_decided():
-        received = exchange.received
+        received, shown = exchange.received, exchange.code
         try:
-            async with asyncio.timeout(JOIN_S_MAX):
-                await owner.wait_until(is_decided)
+            async with asyncio.timeout(CONFIRM_S_MAX if exchange.code else JOIN_S_MAX):
+                await owner.wait_until(
+                    lambda: is_decided() or exchange.code != shown  # noqa: B023
+                )
         except TimeoutError:
             if owner.document.role is not None:
                 return  # a member, whom any other member gives the secrets later
+            if exchange.code is not None:
+                raise InviteError(
+                    "refused", "nobody compared the code in time: ask the inviter, and join again"
+                ) from None
             if exchange.received == received:
                 raise InviteError(
                     "unreachable", "the inviter did not answer in time: try again later"

@@ -57,6 +57,7 @@ class Node:
         self._documents = Documents(environment, runtime, self._publish)
         self._is_closed = False
         self._signalling = self._make_signalling()
+        self.admission = InviteAdmission(environment, lambda: self._documents, self._publish)
         self.peers = Peers(
             Services(
                 environment=environment,
@@ -64,7 +65,7 @@ class Node:
                 signalling=self._signalling,
                 runtime=runtime,
                 owners=lambda: self._documents,
-                admission=InviteAdmission(environment.clock),
+                admission=self.admission,
                 publish=self._publish,
                 statistics=self._statistics,
             )
@@ -268,7 +269,17 @@ class Node:
         """Make an invite; see `Document.invite`."""
         self._check()
         reachable = replace(wish, addresses=wish.addresses or self.addresses)
-        return await joining.invite(owner, self.environment, reachable)
+        return await joining.invite(owner, self.environment, self.peers, reachable)
+
+    async def confirm(self, owner: DocumentOwner, code: str) -> PeerId:
+        """Let in who waits with that code; see `Document.confirm`."""
+        self._check()
+        return await self.admission.confirm(owner.document.document, code)
+
+    def waiting(self, owner: DocumentOwner) -> dict[PeerId, str]:
+        """Give who waits to be let in; see `Document.waiting`."""
+        self._check()
+        return self.admission.waiting(owner.document.document)
 
     async def join(self, invite: str) -> Document:
         """Join the document of an invite; on return this device is a member, durably. `synced()` waits for the rest.

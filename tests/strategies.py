@@ -44,6 +44,7 @@ from domain.sync.message import (
     Have,
     Heartbeat,
     Join,
+    JoinPending,
     JoinRefused,
     Message,
     Nack,
@@ -198,6 +199,7 @@ messages: Final[st.SearchStrategy[Message]] = st.one_of(
     st.builds(Nack, log=log_references, seq_num=seq_nums, reason=reasons),
     st.builds(Join, invite_key=peer_ids, prekey=prekeys, proof=signatures),
     st.builds(JoinRefused, reason=reasons),
+    st.builds(JoinPending, nonce=some_bytes(16)),
     st.builds(Heartbeat, number=st.integers(0, 2**32), is_answer=st.booleans()),
     st.builds(Digests, entries=_tuples(st.tuples(some_bytes(32), some_bytes(32)))),
 )

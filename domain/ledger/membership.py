@@ -176,6 +176,17 @@ class Membership:
         """Find an invite operation."""
         return self._invitations.get(invite)
 
+    def invite_of(self, peer: PeerId) -> Invitation | None:
+        """Find the invite by which a device is a member; None for who founded the document, and for who is none."""
+        void = self.void()
+        additions = [
+            change
+            for change in self._about.get(peer, ())
+            if change.invite is not None and change.operation_id not in void
+        ]
+        invite = additions[-1].invite if additions else None
+        return self._invitations[invite.operation_id] if invite is not None else None
+
     def invitation_by_key(self, key: PeerId) -> tuple[OperationId, Invitation] | None:
         """Find the invite operation that published a key."""
         for operation_id, invitation in self._invitations.items():

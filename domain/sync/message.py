@@ -23,6 +23,7 @@ LogReference = int | LogKey
 """A log: in full the first time that a direction of a channel names it, then by its number there."""
 
 REASON_BYTES_MAX: Final = 64
+NONCE_BYTES: Final = 16
 EXCHANGES_MAX: Final = 2**32
 HEARTBEATS_MAX: Final = 2**32
 Fields = list[object]
@@ -254,6 +255,24 @@ class JoinRefused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinPending:
+    """The sender will make you a member once two people have compared the code that `nonce` goes into."""
+
+    TAG: ClassVar[int] = 11
+    nonce: bytes
+
+    def fields(self) -> tuple[Value, ...]:
+        """Give what follows the tag."""
+        return (self.nonce,)
+
+    @classmethod
+    def from_fields(cls, fields: Fields) -> Self:
+        """Check what follows the tag."""
+        (nonce,) = fields
+        return cls(nonce=codec.take_bytes(nonce, minimum=NONCE_BYTES, maximum=NONCE_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Digests:
     """On the control channel: for each shared document, its channel's name and a digest of the sender's heights."""
 
@@ -304,6 +323,7 @@ Message = (
     | Nack
     | Join
     | JoinRefused
+    | JoinPending
     | Digests
     | Heartbeat
 )
@@ -320,6 +340,7 @@ BY_TAG: Final[dict[int, type[Message]]] = {
         Nack,
         Join,
         JoinRefused,
+        JoinPending,
         Digests,
         Heartbeat,
     )

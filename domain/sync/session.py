@@ -38,6 +38,7 @@ from domain.sync.message import (
     Have,
     Heartbeat,
     Join,
+    JoinPending,
     JoinRefused,
     LogReference,
     Message,
@@ -89,6 +90,7 @@ ALLOWED: Final[Mapping[type[Message], frozenset[State]]] = {
     Nack: ANY,
     Join: ANY,
     JoinRefused: TALKING,
+    JoinPending: TALKING,
 }
 """In which states each message may come; `Digests` and `Heartbeat` belong to the control channel."""
 
@@ -150,6 +152,13 @@ class JoiningRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class JoiningPending:
+    """The peer makes us a member once two people have compared a code."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SendingPaused:
     """The peer twice found the same operation damaged."""
 
@@ -167,6 +176,7 @@ Output = (
     | JoinAsked
     | StrangerIgnored
     | JoiningRefused
+    | JoiningPending
     | SendingPaused
 )
 
@@ -361,8 +371,8 @@ class SyncSession:
                 yield OperationsAnnounced(message.operations)
             case Join():
                 yield JoinAsked(message)
-            case JoinRefused():
-                yield JoiningRefused(message.reason)
+            case JoinPending() | JoinRefused():
+                yield _answer_to_join(message)
             case Digests() | Heartbeat():
                 raise AssertionError("not allowed in any state")
 
@@ -432,3 +442,9 @@ class SyncSession:
         self._theirs[log] = min(self._theirs.get(log, 0), message.seq_num)
         self._sent[log] = min(self._sent.get(log, 0), message.seq_num)
         return []
+
+
+def _answer_to_join(message: JoinPending | JoinRefused) -> Output:
+    if isinstance(message, JoinPending):
+        return JoiningPending(message.nonce)
+    return JoiningRefused(message.reason)

@@ -24,6 +24,7 @@ from node.cli.answering import (
 from node.cli.failure import ExitCode, failures_reported
 from node.cli.invocation import Invocation, command
 from node.cli.output import answer, plain, say, say_json, short, table
+from node.cli.pairing import show_invite
 from node.cli.progress import Progress
 from node.version import culm_version
 
@@ -90,7 +91,7 @@ def create(
 
 
 @command(application, "invite", "culm invite 'meeting notes' --role read --uses 3 --expires 7d")
-def invite(
+def invite(  # noqa: PLR0913, PLR0917 - to typer each option is a parameter
     invocation: Invocation,
     document: DocumentName,
     role: Annotated[
@@ -98,6 +99,9 @@ def invite(
     ] = "write",
     uses: Uses = 1,
     expires: Expires = "24h",
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Let nobody in before a code was compared.")
+    ] = False,
     address: Annotated[
         list[str] | None,
         typer.Option("--address", metavar="HOST:PORT", help="Where joiners can dial this node."),
@@ -105,16 +109,18 @@ def invite(
 ) -> None:
     """Make an invite: one line, alone on stdout. Who has it can join: pass it on over a channel that you trust.
 
-    This node has to run (`culm run`) when somebody joins with it.
+    This node, or that of another who manages the document, has to run (`culm run`) when somebody joins with it. On a
+    terminal it shows as a QR code too. With --confirm a joiner waits for `culm confirm`.
     """
     arguments = {
         "document": document,
         "role": role,
         "uses": uses,
         "expires_s": _seconds(expires),
+        "confirm": confirm,
         "addresses": address or None,
     }
-    show = shower(invocation, lambda given: answer(str(given["invite"])))
+    show = shower(invocation, show_invite)
     alone = "nobody can join with it until this node runs: culm run"
     carry_out(invocation, "invite", arguments, show, reach="network", alone=alone)
 
@@ -183,7 +189,7 @@ def share(
 def _mirror_shower(invocation: Invocation, progress: Progress) -> Callable[[Answer], None]:
     def take(given: Answer) -> None:
         match given["event"]:
-            case "joined" | "syncing":
+            case "waiting" | "joined" | "syncing":
                 progress.show(given)
             case "mirroring":
                 progress.end()

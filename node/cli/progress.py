@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Self
 
-from node.cli.output import plain
+from node.cli.output import plain, say
 
 CLEAR = "\r\x1b[K"
 
@@ -32,6 +32,11 @@ class Progress:
         match answer:
             case {"event": "joined", "name": str(name)}:
                 self._write(f"joined {plain(name)!r}; waiting for the content...")
+            case {"event": "waiting", "code": str(code)}:
+                self._write("")
+                say(
+                    f"tell the inviter this code: {code}; you are let in when it is the one shown there"
+                )
             case {"event": "syncing", "received": int(received)}:
                 self._write(f"{received} operations are here...")
             case _:

@@ -16,6 +16,7 @@ PEER_HEADS: Final = (
     "ROUND TRIP",
     "NEXT TRY",
     "DOCUMENTS",
+    "TRUST",
     "LAST ERROR",
 )
 
@@ -76,11 +77,24 @@ def _peers_table(given: Answer) -> str:
             _milliseconds(each["round_trip_ms"]),
             _duration(each["next_attempt_s"]),
             str(len(listed(each["documents"]))),
+            _trust(each["trust"]),
             str(each["last_error"] or ""),
         ]
         for each in dicts(given["peers"])
     ]
     return table(PEER_HEADS, rows)
+
+
+def _trust(documents: object) -> str:
+    """Say how a peer is trusted: once, if it is the same in all documents that it shares with us."""
+    listed_by_document = dicts(list(documents.values())) if isinstance(documents, dict) else []
+    words = sorted(
+        {
+            str(each["trust"] if each["pairing"] == "paired" else each["pairing"])
+            for each in listed_by_document
+        }
+    )
+    return ", ".join(words)
 
 
 def _status_lines(given: Answer) -> str:

@@ -27,6 +27,7 @@ async def invite(context: CommandContext, arguments: Arguments) -> AsyncGenerato
         uses=uses,
         expires_s=expires_s,
         is_own_device=arguments.flag("own"),
+        confirm=arguments.flag("confirm"),
         addresses=arguments.texts("addresses"),
     )
     yield describe_document(document) | {"invite": text, "uses": uses, "expires_s": expires_s}

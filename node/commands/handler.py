@@ -14,6 +14,7 @@ from node.commands.document import cat, create, documents, forget, invite
 from node.commands.exchange import backup, export, import_file
 from node.commands.membership import leave, members, remove, revoke, set_role
 from node.commands.mirroring import join, share
+from node.commands.pairing import confirm, rotate, waiting
 from node.commands.peer import doctor, peers, status
 from node.commands.watch import watch
 from node.node import Node
@@ -21,7 +22,7 @@ from node.shares import Shares
 
 COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "create": (create, ("name",)),
-    "invite": (invite, ("document", "role", "uses", "expires_s", "own", "addresses")),
+    "invite": (invite, ("document", "role", "uses", "expires_s", "own", "confirm", "addresses")),
     "join": (join, ("invite", "path", "merge", "timeout_s")),
     "share": (share, ("path", "name", "merge", "uses", "expires_s")),
     "documents": (documents, ()),
@@ -32,6 +33,9 @@ COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "remove": (remove, ("document", "member")),
     "leave": (leave, ("document",)),
     "revoke": (revoke, ("document", "invite")),
+    "confirm": (confirm, ("document", "code")),
+    "waiting": (waiting, ("document",)),
+    "rotate": (rotate, ("document",)),
     "peers": (peers, ()),
     "status": (status, ()),
     "doctor": (doctor, ()),

@@ -41,7 +41,11 @@ async def join(context: CommandContext, arguments: Arguments) -> AsyncGenerator[
     given = arguments.optional_text("path")
     merge = arguments.flag("merge")
     share = _check_target(context, Invite.decode(text), given, merge=merge) if given else None
-    document = await context.node.join(text)
+    found: list[Document] = []
+    async with aclosing(_join(context, text, found)) as steps:
+        async for step in steps:
+            yield step
+    (document,) = found
     yield {"event": "joined"} | describe_document(document)
     if share is None or share.base is None:
         async with aclosing(_sync(context, document, quiet_s_max)) as steps:
@@ -55,6 +59,35 @@ async def join(context: CommandContext, arguments: Arguments) -> AsyncGenerator[
     async with aclosing(work.run({})) as answers:
         async for answer in answers:
             yield answer
+
+
+async def _join(
+    context: CommandContext, text: str, found: list[Document]
+) -> AsyncGenerator[Answer, None]:
+    """Join, and tell the code that two people have to compare, if there is one; `found` takes the document."""
+    node, wanted = context.node, Invite.decode(text).document
+    failures: list[CulmError] = []
+
+    async def work() -> None:
+        try:
+            found.append(await node.join(text))
+        except CulmError as error:
+            failures.append(error)
+
+    task = node.runtime.spawn(work(), f"join {wanted.short}")
+    shown = None
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=PROGRESS_S)
+            exchanges = (link.exchanges.get(wanted) for link in node.peers.links())
+            codes = [each.code for each in exchanges if each is not None and each.code is not None]
+            if codes and codes[0] != shown and not task.done():
+                shown = codes[0]
+                yield {"event": "waiting", "document": str(wanted), "code": shown}
+    finally:
+        task.cancel()
+    if failures:
+        raise failures[0]
 
 
 def _check_target(context: CommandContext, invite: Invite, given: str, *, merge: bool) -> Share:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 
 from domain.connectivity.lifecycle import State
 from domain.identifiers import PeerId
+from domain.pairing import PairingState, trust
 from node.commands.arguments import Arguments
 from node.commands.context import Answer, CommandContext, describe_document
 from node.owner import DocumentOwner
@@ -28,9 +29,22 @@ async def peers(context: CommandContext, arguments: Arguments) -> AsyncGenerator
         "peers": [
             {"peer": str(peer), "documents": sorted(members.get(peer, ()))}
             | _describe(status, node.peers.next_dial(peer), now)
-            | {"path": _path(context, peer)}
+            | {"path": _path(context, peer), "trust": _trust(context, peer)}
             for peer, status in sorted(known.items())
         ]
+    }
+
+
+def _trust(context: CommandContext, peer: PeerId) -> dict[str, dict[str, str]]:
+    """Say for each document where the peer stands with it, and why it is taken for whom it says it is."""
+    node = context.node
+    return {
+        str(owner.document.document): {
+            "pairing": pairing.value,
+            "trust": trust(owner.document.ledger, node.peer_id, peer).value,
+        }
+        for owner in node.owners()
+        if (pairing := node.admission.pairing(owner, peer)) is not PairingState.UNPAIRED
     }
 
 

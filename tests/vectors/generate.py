@@ -43,6 +43,7 @@ from domain.sync.message import (
     Have,
     Heartbeat,
     Join,
+    JoinPending,
     JoinRefused,
     Message,
     Nack,
@@ -215,6 +216,7 @@ def example_messages() -> dict[str, Message]:
         "nack": Nack(log=0, seq_num=7, reason="bad-signature"),
         "join": Join(invite_key=INVITE_KEY.peer, prekey=PREKEY, proof=bytes(64)),
         "join refused": JoinRefused(reason="expired"),
+        "join pending": JoinPending(nonce=bytes(16)),
         "digests": Digests(entries=((bytes(32), bytes([1]) * 32),)),
         "heartbeat": Heartbeat(number=7, is_answer=True),
     }
