@@ -39,6 +39,7 @@
     │   ├── StorageReadOnlyError     it may not be written
     │   └── StorageVersionError      it was written by a newer culm
     ├── KeyFileError               the key file is missing, unreadable or damaged
+    │   └── PassphraseError        its passphrase is wrong, or was not given
     ├── UnsavedEditsError          edits that are visible but could not be made durable
     └── MirrorError                a mirrored file that cannot be read, decoded or written
 
@@ -259,6 +260,10 @@ class StorageVersionError(StorageError):
 
 class KeyFileError(CulmError):
     """The key file is missing, unreadable or damaged."""
+
+
+class PassphraseError(KeyFileError):
+    """The key file is locked by a passphrase, which is wrong or was not given."""
 
 
 class UnsavedEditsError(CulmError):

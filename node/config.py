@@ -1,6 +1,6 @@
 """The configuration of a node, as a value; where it comes from is the command line's affair."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 CONGESTION_CONTROLS: Final = ("culm", "cubic", "reno")
@@ -19,6 +19,7 @@ class NodeConfig:
         stun: STUN servers, `host[:port]`, that tell what our address is outside.
         turn: TURN servers, `turn:user:password@host:port`, that relay where nothing else works.
         via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
+        passphrase: What locks the key file, where anything does; a data directory that is new is locked by it.
         is_rendezvous: Whether this node is one, for anybody.
     """
 
@@ -29,3 +30,4 @@ class NodeConfig:
     turn: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     is_rendezvous: bool = False
+    passphrase: str | None = field(default=None, repr=False)

@@ -24,6 +24,7 @@ FILE_NAME: Final = "culm.toml"
 PREFIX: Final = "CULM_"
 PREFIX_OF_TESTS: Final = "CULM_TEST_"
 FILE_BYTES_MAX: Final = 64 * limits.KIB
+PASSPHRASE_MAX: Final = 1_024  # characters: longer than anybody types
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("text", "json")
 
@@ -49,6 +50,7 @@ class Configuration:
         turn: TURN servers, separated by commas.
         via: Rendezvous nodes, separated by commas.
         rendezvous: Whether this node is one: `yes` or `no`.
+        passphrase_file: A file whose first line is the passphrase that locks the keys.
         log_level: From which level on something is logged.
         log_format: How.
     """
@@ -61,6 +63,7 @@ class Configuration:
     turn: Setting
     via: Setting
     rendezvous: Setting
+    passphrase_file: Setting
     log_level: Setting
     log_format: Setting
 
@@ -79,7 +82,28 @@ class Configuration:
             turn=_split(self.turn.value),
             via=_split(self.via.value),
             is_rendezvous=self.rendezvous.value == "yes",
+            passphrase=self.passphrase(),
         )
+
+    def passphrase(self) -> str | None:
+        """Read the passphrase; None where no file is named.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or begins with no passphrase.
+        """
+        if self.passphrase_file.value is None:
+            return None
+        path = Path(self.passphrase_file.value).expanduser()
+        try:
+            with path.open(encoding="utf-8") as file:
+                passphrase = file.readline(PASSPHRASE_MAX).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigurationError(
+                f"the passphrase file {path} cannot be read as text: give the path of one that can"
+            ) from None
+        if not passphrase:
+            raise ConfigurationError(f"the passphrase file {path} begins with an empty line")
+        return passphrase
 
     def describe(self) -> dict[str, dict[str, str | None]]:
         """Give every setting as JSON has it; passwords of servers are left out."""
@@ -100,6 +124,11 @@ def _check_listen(value: str) -> None:
         parse_address(value)
     except AddressError as error:
         raise ValueError(f"{error}; 127.0.0.1:4711 and [::]:4711 are addresses") from None
+
+
+def _check_not_empty(value: str) -> None:
+    if not value:
+        raise ValueError("it is the path of a file")
 
 
 def _check_network_id(value: str) -> None:
@@ -143,6 +172,7 @@ DEFAULTS: Final[Mapping[str, str | None]] = {
     "turn": None,
     "via": None,
     "rendezvous": "no",
+    "passphrase_file": None,
     "log_level": "warning",
     "log_format": "text",
 }
@@ -154,6 +184,7 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "turn": _list_of(parse_turn),
     "via": _list_of(RendezvousServer.parse),
     "rendezvous": _one_of("yes", "no"),
+    "passphrase_file": _check_not_empty,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),
 }

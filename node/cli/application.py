@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+import node.cli.keys
 import node.cli.membership
 import node.cli.reports  # noqa: F401 - its commands, as those of the one before
 from domain.errors import UsageError

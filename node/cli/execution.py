@@ -5,8 +5,11 @@ before the process ends, within 5 s.
 """
 
 import asyncio
+import dataclasses
+import getpass
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
 from enum import Enum
@@ -19,8 +22,10 @@ from node.cli.invocation import Invocation
 from node.cli.output import say
 from node.cli.readiness import notify
 from node.commands.handler import NodeCommands
+from node.config import NodeConfig
 from node.node import Node
 from node.wiring.drivers import control_socket, is_not_running, running_node
+from node.wiring.system import is_locked
 
 STOP_S_MAX: Final = 4.8
 BUSY_S_MAX: Final = 5.0
@@ -161,6 +166,7 @@ async def open_node(
     configuration = invocation.configuration
     config = configuration.node_config(is_local=reach is Reach.LOCAL)
     directory = configuration.directory
+    config = await _unlocked(directory, config)
     async with Node.open(directory, config) as node:
         handler = NodeCommands(node, directory)
         if reach is not Reach.FOREGROUND:
@@ -168,6 +174,14 @@ async def open_node(
             return
         async with control_socket(directory, handler):
             yield node, handler
+
+
+async def _unlocked(directory: Path, config: NodeConfig) -> NodeConfig:
+    """Ask for the passphrase where the keys are locked, none is configured, and somebody sits at a terminal."""
+    if config.passphrase is not None or not sys.stdin.isatty() or not is_locked(directory):
+        return config
+    passphrase = await asyncio.to_thread(getpass.getpass, "passphrase of this device: ")
+    return dataclasses.replace(config, passphrase=passphrase)
 
 
 async def serve(invocation: Invocation, take_ready: Callable[[Answer], None]) -> None:

@@ -1,5 +1,6 @@
 """The real environment of a node: a data directory and a UDP socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike
@@ -8,6 +9,7 @@ from pathlib import Path
 from adapters.quic.network import QuicNetwork
 from adapters.ratchet.channel import RatchetPairwiseChannel
 from adapters.sql.database import SqlDatabase
+from adapters.system import key_file
 from adapters.system.data_directory import open_data_directory
 from adapters.system.environment import SystemClock, SystemEntropy, resident_bytes
 from adapters.system.key_file import DeviceSecrets, load, load_or_create
@@ -36,7 +38,7 @@ async def open_adapters(
     """
     clock, entropy = SystemClock(), SystemEntropy()
     with open_data_directory(_expand(path)) as directory:
-        secrets = _load_secrets(directory, entropy)
+        secrets = await asyncio.to_thread(_load_secrets, directory, entropy, config.passphrase)
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
@@ -59,10 +61,28 @@ async def open_adapters(
             )
 
 
-def _load_secrets(directory: Path, entropy: Entropy) -> DeviceSecrets:
+def is_locked(path: str | PathLike[str]) -> bool:
+    """Whether the keys of a data directory are locked by a passphrase."""
+    return key_file.is_locked(_expand(path) / KEY_FILE)
+
+
+def change_passphrase(path: str | PathLike[str], *, old: str | None, new: str | None) -> None:
+    """Lock the keys of a data directory by another passphrase, or by none, while no node runs there; durable on return.
+
+    Raises:
+        StorageError: The directory is in use, or cannot be read or written.
+        KeyFileError: The key file is missing or damaged; `PassphraseError` where `old` is not its passphrase.
+    """
+    with open_data_directory(_expand(path)) as directory:
+        key_file.change_passphrase(directory / KEY_FILE, SystemEntropy(), old=old, new=new)
+
+
+def _load_secrets(directory: Path, entropy: Entropy, passphrase: str | None) -> DeviceSecrets:
     """Load the key file; a new one is made only where there is no database yet that another one sealed."""
     path = directory / KEY_FILE
-    return load(path) if (directory / DATABASE_FILE).exists() else load_or_create(path, entropy)
+    if (directory / DATABASE_FILE).exists():
+        return load(path, passphrase)
+    return load_or_create(path, entropy, passphrase)
 
 
 def _expand(path: str | PathLike[str]) -> Path:

@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nacl.pwhash import argon2id
 
 from adapters.system.environment import SystemEntropy
-from adapters.system.key_file import DeviceSecrets, load, load_or_create
+from adapters.system.key_file import (
+    DeviceSecrets,
+    change_passphrase,
+    is_locked,
+    load,
+    load_or_create,
+)
 from domain.codec import encode
-from domain.errors import KeyFileError
+from domain.errors import KeyFileError, PassphraseError
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_a_symbolic_link_and_a_directory_are_refused(tmp_path: Path, key_file: P
 
 
 def test_a_newer_version_asks_for_an_upgrade(key_file: Path) -> None:
-    put(key_file, encode(["culm key file", 2, b"sealed"]))
+    put(key_file, encode(["culm key file", 3, b"sealed"]))
     with pytest.raises(KeyFileError, match="newer culm"):
         load_or_create(key_file, SystemEntropy())
 
@@ -121,3 +128,54 @@ def test_a_directory_that_is_not_there_is_a_key_file_error(tmp_path: Path) -> No
 
 def test_equal_secrets_compare_equal() -> None:
     assert DeviceSecrets(seed=b"a", storage_key=b"b") == DeviceSecrets(seed=b"a", storage_key=b"b")
+
+
+# -- Passphrases --
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Argon2id cost next to nothing."""
+    monkeypatch.setattr(argon2id, "OPSLIMIT_MODERATE", 1)
+    monkeypatch.setattr(argon2id, "MEMLIMIT_MODERATE", 8_192)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_locked_file_opens_with_its_passphrase_alone(key_file: Path) -> None:
+    secrets = load_or_create(key_file, SystemEntropy(), "correct horse")
+    assert is_locked(key_file)
+    assert load(key_file, "correct horse") == secrets
+    for wrong in (None, "", "Correct horse", "correct horse "):
+        with pytest.raises(PassphraseError) as caught:
+            load(key_file, wrong)
+        assert "correct horse" not in str(caught.value)
+    data = key_file.read_bytes()
+    assert secrets.seed not in data
+    assert secrets.storage_key not in data
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_passphrase_is_changed_and_taken_away(key_file: Path) -> None:
+    secrets = load_or_create(key_file, SystemEntropy())
+    assert not is_locked(key_file)
+    for old, new in ((None, "one"), ("one", "two"), ("two", None)):
+        if old is not None:
+            with pytest.raises(PassphraseError):
+                change_passphrase(key_file, SystemEntropy(), old="wrong", new="x")
+        change_passphrase(key_file, SystemEntropy(), old=old, new=new)
+        assert load(key_file, new) == secrets
+    assert list(key_file.parent.iterdir()) == [key_file]
+
+
+@pytest.mark.usefixtures("cheap")
+def test_the_same_letter_composed_otherwise_is_the_same_passphrase(key_file: Path) -> None:
+    secrets = load_or_create(key_file, SystemEntropy(), "caf\u00e9")
+    assert load(key_file, "cafe\u0301") == secrets
+
+
+@pytest.mark.parametrize("costs", [(10**9, 8_192), (1, 2**50), (0, 8_192), (1, 0)])
+def test_a_file_that_asks_for_too_much_is_damaged(key_file: Path, costs: tuple[int, int]) -> None:
+    put(key_file, encode(["culm key file", 2, [*costs, bytes(16)], bytes(100)]))
+    with pytest.raises(KeyFileError, match="damaged"):
+        load(key_file, "x")

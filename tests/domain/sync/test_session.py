@@ -23,6 +23,7 @@ from domain.sync.message import (
     Done,
     Have,
     Join,
+    JoinPending,
     JoinRefused,
     Message,
     Nack,
@@ -347,6 +348,7 @@ EXAMPLES: list[Message] = [
         proof=bytes(64),
     ),
     JoinRefused(reason="expired"),
+    JoinPending(nonce=bytes(16)),
 ]
 
 
