@@ -37,10 +37,6 @@ class Verdict(Enum):
     """A connection is being made."""
     NOT_EXCHANGING = "not-exchanging"
     """The peer is connected, and has not taken up this document."""
-    REFUSED_EDITS = "refused-edits"
-    """Edits were refused here: no replica accepts them."""
-    VOID_EDITS = "void-edits"
-    """Edits do not count, since their author was removed or lost the right to write."""
     WAITING_FOR_PAST = "waiting-for-past"
     """Edits are here that build on others which are not."""
     MISSING_SECRET = "missing-secret"  # noqa: S105 - a verdict
@@ -53,6 +49,10 @@ class Verdict(Enum):
     """The peer has not acknowledged everything yet."""
     RECEIVING = "receiving"
     """The peer has told of more than has arrived."""
+    REFUSED_EDITS = "refused-edits"
+    """Edits were refused here: no replica accepts them."""
+    VOID_EDITS = "void-edits"
+    """Edits do not count, since their author was removed or lost the right to write."""
     NOBODY_ELSE = "nobody-else"
     """The document has no other member."""
     IN_SYNC = "in-sync"
@@ -104,7 +104,7 @@ class DocumentCircumstances:
         blocked_for_secret: Operations whose secret is not here, and those that build on them.
         blocked_for_version: Why operations need a newer version, each reason once.
         quarantined: Operations on which the engine fails.
-        debtors: Whose removal has not been paid for by a new secret.
+        owes_secret: Whether everybody's secrets are known to somebody who may no longer read.
     """
 
     is_member: bool
@@ -120,7 +120,7 @@ class DocumentCircumstances:
     blocked_for_secret: int = 0
     blocked_for_version: tuple[str, ...] = ()
     quarantined: int = 0
-    debtors: tuple[str, ...] = ()
+    owes_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,11 +226,11 @@ def _of_writing(of: DocumentCircumstances) -> Iterator[Finding]:
             evidence=f"{_count(of.unsaved_edits, 'edit')} not on disk: {of.unsaved_reason}",
             action="make the disk writable again; they are kept, and tried again until it is",
         )
-    if of.debtors:
+    if of.owes_secret:
         yield Finding(
             verdict=Verdict.UNPAID_DEBT,
-            evidence=f"no secret was made since {', '.join(of.debtors)} may read no more",
-            action="nothing: whoever writes next makes one; or rotate the secret now",
+            evidence="no secret was made since somebody lost the right to read",
+            action="nothing: whoever may write and is online next makes one",
         )
 
 

@@ -110,6 +110,11 @@ class Exchange:
 
     # -- What others ask of it --
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the peer has said how far it is, and takes what it lacks."""
+        return self._session.may_send
+
     def open(self) -> int:
         """Compare heights with the peer; `done_exchange` reaches the number given once we have all that it had."""
         number = self._session.open()

@@ -10,6 +10,7 @@ from typing import Self
 from domain.connectivity.diagnosis import Verdict, diagnose
 from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
 from domain.events import CloneDetected, Event, MemberAdded
+from domain.explanation import Explanation
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
 from domain.ports.network import NetworkInterface
@@ -21,6 +22,7 @@ from node.documents import Documents
 from node.environment import Environment
 from node.events import EventStream, Filter, Listener
 from node.exchange import Exchange
+from node.explaining import explain_document
 from node.owner import DocumentOwner
 from node.peers import Peers
 from node.reaching import ReachingNetwork
@@ -175,6 +177,27 @@ class Node:
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, as `host:port` that peers can dial."""
         return self.environment.network.addresses
+
+    def explain(self, document: DocumentId | str, peer: PeerId | str | None = None) -> Explanation:
+        """Say why an edit of a document is not there: here, or at a peer.
+
+        It is a snapshot of what this node knows; nothing is asked or sent.
+
+        Args:
+            document: The document, also as 64 hex digits.
+            peer: Where it should be, also as 64 hex digits; None to look at this device alone.
+
+        Raises:
+            UnknownDocumentError: This node does not have it.
+            IdentifierError: That is no id.
+        """
+        self._check()
+        owner = self._documents.get(document)
+        if isinstance(peer, str):
+            peer = PeerId.from_hex(peer)
+        refused = self._statistics.refusals(owner.document.document)
+        now = self.environment.clock.now()
+        return explain_document(owner, self.peers, peer, refused=refused, now=now)
 
     def statistics(self) -> NodeStatistics:
         """Count what has happened since the node started: traffic, connections, errors, security events, memory."""

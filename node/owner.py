@@ -89,9 +89,9 @@ class DocumentOwner:
         self._orders: deque[tuple[Kind, ControlBody, asyncio.Future[Operation]]] = deque()
         self._staged_at = float("-inf")
         self._edit_due: float | None = None
-        self._saved_count = 0
+        self.saved_count = 0
         self._handled_count = 0
-        self._failure: StorageError | None = None
+        self.failure: StorageError | None = None
         self._failure_count = 0
         self.is_closed = False
         self._members = MemberNews(document, publish)
@@ -136,14 +136,14 @@ class DocumentOwner:
             NodeClosedError: The document was closed before.
         """
         target, failure_count = self.document.pending.total_count, self._failure_count
-        if self._saved_count >= target:
+        if self.saved_count >= target:
             return
         self._ring_for_edits(self._clock.now())
         await self.wait_until(
-            lambda: self._saved_count >= target or self._failure_count > failure_count
+            lambda: self.saved_count >= target or self._failure_count > failure_count
         )
-        if self._saved_count < target:
-            raise UnsavedEditsError(f"edits are not on disk: {self._failure}") from self._failure
+        if self.saved_count < target:
+            raise UnsavedEditsError(f"edits are not on disk: {self.failure}") from self.failure
 
     async def durable_at_peers(self, count: int) -> None:
         """Wait until so many other member devices that may read hold everything that we had on disk at this call.
@@ -279,7 +279,7 @@ class DocumentOwner:
         handled = await self._take_in(batch)
         if batch:
             await self._store(batch)
-        self._saved_count = max(self._saved_count, staged_count)
+        self.saved_count = max(self.saved_count, staged_count)
         self._handled_count += handled
         for operation, future in written:
             if not future.done():
@@ -443,14 +443,14 @@ class DocumentOwner:
             try:
                 await store()
             except StorageError as error:
-                self._failure = error
+                self.failure = error
                 self._failure_count += 1
                 self._publish(EditsUnsaved(document=self.document.document, reason=str(error)))
                 await self.tell_changed()
                 self._bell.ring_at(asyncio.get_running_loop().time() + limits.STORE_RETRY_S)
                 await self._bell.wait()
             else:
-                self._failure = None
+                self.failure = None
                 return
 
     # -- What it says --

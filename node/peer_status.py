@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from domain.connectivity.lifecycle import Lifecycle, State
+from domain.errors import NetworkError
 from node.link import Link
 
 
@@ -31,6 +32,7 @@ class PeerStatus:
         shown: The state that was last told.
         tries: Tries in a row that came to nothing, for the back-off.
         failures: Those of them that count against the peer.
+        error: What ended the last try or connection.
     """
 
     lifecycle: Lifecycle
@@ -41,6 +43,11 @@ class PeerStatus:
     tries: int = 0
     failures: int = 0
     dialled_at: float = float("-inf")
-    last_error: str | None = None
+    error: NetworkError | None = None
     is_wanted: bool = False
     is_news: bool = False
+
+    @property
+    def last_error(self) -> str | None:
+        """What ended the last try or connection, in words."""
+        return str(self.error) if self.error is not None else None

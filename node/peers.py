@@ -332,7 +332,7 @@ class Peers:
         error = blame(met, peers_wanted=len(wanted), peers_connected=len(self.links()))
         self._is_outage |= error is not met
         strategy = strategy_of(error)
-        status.last_error = str(error)
+        status.error = error
         wait_s: float | None = None
         if status.link is None and status.dial is None and not self._is_closing:
             status.tries += 1

@@ -14,10 +14,11 @@ from domain.events import (
     ConnectionActive,
     Event,
     NetworkErrorMet,
+    OperationRefused,
     PeerStateChanged,
     SecurityEvent,
 )
-from domain.identifiers import PeerId
+from domain.identifiers import DocumentId, PeerId
 from domain.limits import ERRORS_KEPT_MAX, SECURITY_EVENTS_KEPT_MAX, STATISTICS_PEERS_MAX
 from domain.ports.environment import Clock
 from domain.ports.network import ConnectionStatistics
@@ -170,6 +171,7 @@ class Statistics:
         self._errors: deque[Noted] = deque(maxlen=ERRORS_KEPT_MAX)
         self._security: deque[Noted] = deque(maxlen=SECURITY_EVENTS_KEPT_MAX)
         self._security_count = 0
+        self._refusals: deque[tuple[DocumentId, str]] = deque(maxlen=ERRORS_KEPT_MAX)
 
     def take(self, event: Event) -> None:
         """Count an event."""
@@ -187,11 +189,17 @@ class Statistics:
                 for account in self._accounts(event.peer):
                     account.errors[event.error] += 1
                 self._errors.append(self._note(event.peer, event.error, event.reason))
+            case OperationRefused():
+                self._refusals.append((event.document, event.reason))
             case SecurityEvent():
                 self._security_count += 1
                 self._security.append(self._note(event.peer, "security", event.what))
             case _:
                 pass
+
+    def refusals(self, document: DocumentId) -> tuple[str, ...]:
+        """Say why operations of a document were refused, the latest last; of the last hundred of all documents."""
+        return tuple(reason for each, reason in self._refusals if each == document)
 
     def add_traffic(self, peer: PeerId, carried: ConnectionStatistics) -> None:
         """Count what a connection carried that has ended."""

@@ -13,6 +13,7 @@ Updates are applied in log order per author and after all that they build on: ou
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from pycrdt import Doc
@@ -61,6 +62,19 @@ class _Extent:
     told: int = 0
 
 
+class Block(Enum):
+    """Why something that is in the log is not in the document."""
+
+    PAST = "past"
+    """It builds on something that is blocked."""
+    ENGINE = "engine"
+    """pycrdt fails on it."""
+    VERSION = "version"
+    """Its kind belongs to a newer version."""
+    SECRET = "secret"  # noqa: S105 - a reason
+    """The secret that seals it is not here."""
+
+
 class Replica:
     """Everything that the log says, as a CRDT.
 
@@ -88,6 +102,7 @@ class Replica:
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
         self._blocked: dict[int, int] = {}
+        self._blocks: dict[int, Block] = {}
         self._judged: dict[int, _Extent] = {}
         self._counting_version = ledger.counting.version
         self._unchecked_bytes = 0
@@ -187,9 +202,11 @@ class Replica:
             return
         if not self._judge_extent(operation):
             return
-        reason = self._why_blocked(operation, past)
-        if reason is not None:
+        why = self._why_blocked(operation, past)
+        if why is not None:
+            block, reason = why
             self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
+            self._blocks.setdefault(self._slot(operation), block)
             judged.blocked.append((operation, reason))
             return
         self.note([operation])
@@ -231,17 +248,25 @@ class Replica:
     def _does_count(self, operation: Operation) -> bool:
         return operation.header.seq_num < self._ledger.counting.counted(self._slot(operation))
 
-    def _why_blocked(self, operation: Operation, past: Vector) -> str | None:
+    def _why_blocked(self, operation: Operation, past: Vector) -> tuple[Block, str] | None:
         if self._builds_on_blocked(past):
-            return "it builds on something that waits"
+            return Block.PAST, "it builds on something that waits"
         if operation.position in self.quarantined:
-            return "the CRDT engine fails on it"
+            return Block.ENGINE, "the CRDT engine fails on it"
         if operation.extension.kind != Kind.UPDATE:
-            return f"content of kind {operation.extension.kind} needs a newer culm"
+            return Block.VERSION, f"content of kind {operation.extension.kind} needs a newer culm"
         secret_id = self._secret_id(operation)
         if secret_id not in self._secrets and self._is_announced(secret_id, past):
-            return "the secret that seals it is not here"
+            return Block.SECRET, "the secret that seals it is not here"
         return None
+
+    def blocked(self) -> dict[Block, int]:
+        """Count the operations that wait, by why the first of their log does."""
+        counts: dict[Block, int] = {}
+        for slot, seq_num in self._blocked.items():
+            block = self._blocks.get(slot, Block.PAST)
+            counts[block] = counts.get(block, 0) + self._ledger.log_in(slot).count - seq_num
+        return counts
 
     def _builds_on_blocked(self, past: Vector) -> bool:
         return bool(self._blocked) and any(
@@ -326,7 +351,7 @@ class Replica:
 
     def take_waiting(self) -> dict[LogKey, int]:
         """Forget that anything waits; give, per log, the first that did."""
-        waiting, self._blocked = self._blocked, {}
+        waiting, self._blocked, self._blocks = self._blocked, {}, {}
         return {self._ledger.log_in(slot).key: seq_num for slot, seq_num in waiting.items()}
 
     # -- What we did --

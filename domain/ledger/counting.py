@@ -49,6 +49,11 @@ class Counting:
             self._told = self._find_told()
         return self._told[slot]
 
+    @property
+    def void_count(self) -> int:
+        """How many operations do not count."""
+        return sum(self._logs[slot].count - counted for slot, counted in self._void_from.items())
+
     def take(self, log: LogState, past: Vector) -> None:
         """Take the last operation of a log into account; `past` is its causal past, itself included."""
         if self._void_from:

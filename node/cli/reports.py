@@ -4,7 +4,15 @@ from typing import Annotated, Final
 
 import typer
 
-from node.cli.answering import Answer, application, carry_out, dicts, listed, shower
+from node.cli.answering import (
+    Answer,
+    DocumentName,
+    application,
+    carry_out,
+    dicts,
+    listed,
+    shower,
+)
 from node.cli.invocation import Invocation, command
 from node.cli.output import answer, plain, plain_lines, short, table
 
@@ -64,6 +72,36 @@ def status(
             answer(plain_lines(str(given["report"])))
 
     carry_out(invocation, "status", {}, shower(invocation, show))
+
+
+@command(application, "explain", "culm explain 'meeting notes' 1f0c")
+def explain(
+    invocation: Invocation,
+    document: DocumentName,
+    peer: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PEER",
+            help="Where the edit should be: a member, by the first digits of its id.",
+        ),
+    ] = None,
+) -> None:
+    """Say why an edit is not there, and what to do: on this device, or at a peer.
+
+    The first line decides; what else holds comes after it. Give a peer to look at the way there as well: membership,
+    connection, what it has acknowledged. It is a snapshot of what the running node knows.
+    """
+    arguments = {"document": document, "peer": peer}
+    show = shower(invocation, lambda given: answer(_explanation_lines(given)))
+    carry_out(invocation, "explain", arguments, show)
+
+
+def _explanation_lines(given: Answer) -> str:
+    """The answer of `explain`: each finding with what shows it, and what to do."""
+    return "\n".join(
+        f"{each['verdict']}: {plain(str(each['evidence']))}\n  do: {plain(str(each['action']))}"
+        for each in dicts(given["findings"])
+    )
 
 
 def _peers_table(given: Answer) -> str:

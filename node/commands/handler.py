@@ -12,6 +12,7 @@ from node.commands.arguments import Arguments
 from node.commands.context import Answer, Command, CommandContext
 from node.commands.document import cat, create, documents, forget, invite
 from node.commands.exchange import backup, export, import_file
+from node.commands.explaining import explain
 from node.commands.membership import leave, members, remove, revoke, set_role
 from node.commands.mirroring import join, share
 from node.commands.pairing import confirm, rotate, waiting
@@ -39,6 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "peers": (peers, ()),
     "status": (status, ()),
     "doctor": (doctor, ()),
+    "explain": (explain, ("document", "peer")),
     "export": (export, ("document", "path", "format", "root", "replace")),
     "import": (import_file, ("path", "name", "into", "format")),
     "backup": (backup, ("path", "replace")),

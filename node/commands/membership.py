@@ -34,7 +34,7 @@ async def members(context: CommandContext, arguments: Arguments) -> AsyncGenerat
 async def set_role(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Give a member another role."""
     document = await context.open(arguments.text("document"))
-    member, role = _find(document, arguments.text("member")), arguments.text("role")
+    member, role = find_member(document, arguments.text("member")), arguments.text("role")
     await document.set_role(member, role)
     yield describe_document(document) | {"peer": str(member), "role": role.lower()}
 
@@ -42,7 +42,7 @@ async def set_role(context: CommandContext, arguments: Arguments) -> AsyncGenera
 async def remove(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Remove a member."""
     document = await context.open(arguments.text("document"))
-    member = _find(document, arguments.text("member"))
+    member = find_member(document, arguments.text("member"))
     await document.remove(member)
     yield describe_document(document) | {"peer": str(member)}
 
@@ -61,7 +61,7 @@ async def revoke(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     yield describe_document(document) | {"invite": str(key)}
 
 
-def _find(document: Document, meant: str) -> PeerId:
+def find_member(document: Document, meant: str) -> PeerId:
     """Find a member by its peer id, or by at least four hex digits that begin it alone."""
     digits = meant.lower()
     found = [peer for peer in document.members() if str(peer).startswith(digits)]

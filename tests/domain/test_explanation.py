@@ -31,7 +31,7 @@ OF_DOCUMENT = {
     Verdict.READ_ONLY: replace(WELL, may_write=False),
     Verdict.NEWER_FORMAT: replace(WELL, may_write=False, newer_format="its format is 2"),
     Verdict.UNSAVED_EDITS: replace(WELL, unsaved_edits=3, unsaved_reason="the disk is full"),
-    Verdict.UNPAID_DEBT: replace(WELL, debtors=("carol",)),
+    Verdict.UNPAID_DEBT: replace(WELL, owes_secret=True),
     Verdict.REFUSED_EDITS: replace(WELL, refused=("fork: two operations at one place",)),
     Verdict.VOID_EDITS: replace(WELL, void=2),
     Verdict.WAITING_FOR_PAST: replace(WELL, waiting=4, waited_for=("operation 3 of carol",)),
