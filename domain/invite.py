@@ -30,7 +30,8 @@ class Invite:
         document: The document that it lets into.
         name: What the inviter calls the document.
         inviter: Who made it, and can admit.
-        addresses: Where the inviter can be dialled, `host:port`, the best first.
+        addresses: Where the inviter can be dialled, `host:port`, the best first; `PEERID@host:port` is a rendezvous
+            through which it is found.
         others: Other managers who can admit, and where they can be dialled.
         expires_us: Microseconds since 1970; from then on nobody admits with it.
         confirm: Whether a manager lets the joiner in only after two people have compared a code.

@@ -106,7 +106,8 @@ async def join(
         raise InviteError(
             "refused", "this device made the invite itself, and no longer has the document"
         )
-    peers.introduce(wanted.inviter, wanted.document)
+    for host, _ in wanted.hosts:
+        peers.introduce(host, wanted.document)
     connect = _Connector(wanted, environment, peers)
     link = await connect()
     if owner is None:  # else joining was interrupted before

@@ -7,6 +7,7 @@ from os import PathLike
 from threading import get_ident
 from typing import Self
 
+from domain.connectivity.candidate import is_public
 from domain.connectivity.diagnosis import Verdict, diagnose
 from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
 from domain.events import CloneDetected, Event, MemberAdded
@@ -291,7 +292,7 @@ class Node:
     async def invite(self, owner: DocumentOwner, wish: InviteWish) -> str:
         """Make an invite; see `Document.invite`."""
         self._check()
-        reachable = replace(wish, addresses=wish.addresses or self.addresses)
+        reachable = replace(wish, addresses=wish.addresses or await self._find_addresses())
         return await joining.invite(owner, self.environment, self.peers, reachable)
 
     async def confirm(self, owner: DocumentOwner, code: str) -> PeerId:
@@ -328,6 +329,16 @@ class Node:
     def _want_members(self, owner: DocumentOwner) -> None:
         for peer in owner.document.ledger.membership.members():
             self.peers.want(peer)
+
+    async def _find_addresses(self) -> tuple[str, ...]:
+        """Where others reach this node: as it is seen outside, where it listens, and whom to ask for it."""
+        traversal = self.environment.traversal
+        if traversal is None or self._signalling is None:
+            return self.addresses
+        candidates = await traversal.candidates(with_relay=False, is_fresh=False)
+        seen = tuple(str(each.address) for each in candidates if is_public(each.address))
+        via = tuple(map(str, self._signalling.servers))
+        return tuple(dict.fromkeys((*via, *seen, *self.addresses)))
 
     # -- Looking at the network --
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.connectivity.nat import Mapping
-from domain.errors import DialError, HandshakeError, NetworkError
+from domain.connectivity.server import RendezvousServer, is_rendezvous
+from domain.errors import ConfigurationError, DialError, HandshakeError, NetworkError
 from domain.identifiers import DocumentId, PeerId
 from domain.ports.environment import Clock
 from domain.ports.network import Connection, NetworkInterface
@@ -15,6 +17,7 @@ from domain.ports.traversal import Traversal
 from node.runtime import Runtime
 from node.signalling import Signalling
 
+Way = Callable[[], Coroutine[Any, Any, Connection]]
 HEAD_START_S: Final = 0.05
 """So long a known address is tried alone: on one network nothing else is needed."""
 
@@ -61,22 +64,27 @@ class ReachingNetwork(NetworkInterface):
     async def dial(
         self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
     ) -> Connection:
-        """Connect to a peer by the first way that leads to it.
+        """Connect to a peer by the first way that leads to it; an address may also name a rendezvous to find it by.
 
         A life cycle that is given takes the steps of dialling the known addresses; a connection by another way has its
         own.
         """
-        ways: list[Callable[[], Coroutine[Any, Any, Connection]]] = []
+        for each in addresses:
+            if is_rendezvous(each):
+                with suppress(ConfigurationError):
+                    self._signalling.use(RendezvousServer.parse(each))
+        addresses = [each for each in addresses if not is_rendezvous(each)]
+        race = _Race(self._runtime, peer)
         if addresses:
-            ways.append(lambda: self._network.dial(peer, addresses, lifecycle))
+            race.add(lambda: self._network.dial(peer, addresses, lifecycle))
             if self._traversal.nat.mapping is Mapping.BLOCKED and self._traversal.has_relay:
-                ways.append(lambda: self._traversal.dial_by_relay(peer, addresses))
+                race.add(lambda: self._traversal.dial_by_relay(peer, addresses))
         elif lifecycle is not None:
             lifecycle.take(Step.INITIALIZE, now=self._clock.now())
         if self._signalling.can_signal():
             document = self._documents.get(peer)
-            ways.append(lambda: self._signalling.reach(peer, document))
-        return await self._race(peer, ways)
+            race.add(lambda: self._signalling.reach(peer, document, race.alone))
+        return await race.run()
 
     async def accept(self) -> Connection:
         """Wait for the next peer."""
@@ -86,50 +94,81 @@ class ReachingNetwork(NetworkInterface):
         """Close every connection."""
         await self._network.close(code, reason)
 
-    async def _race(
-        self, peer: PeerId, ways: Sequence[Callable[[], Coroutine[Any, Any, Connection]]]
-    ) -> Connection:
-        """Try all ways, each a little after the one before; the first connection stays.
+
+class _Race:
+    """Ways to one peer that are tried at the same time; the first connection stays.
+
+    A listener lets the newer of two connections from one side take the place of the older. So no way may complete
+    after another has: one that is about to dial where it found an opening calls `alone`, which ends all others.
+
+    Args:
+        runtime: Starts tasks.
+        peer: Whom all of it is for.
+    """
+
+    def __init__(self, runtime: Runtime, peer: PeerId) -> None:
+        self._runtime = runtime
+        self._peer = peer
+        self._ways: list[Way] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._errors: list[NetworkError] = []
+        self._won: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+
+    def add(self, way: Way) -> None:
+        """Try that too, a little after the one before."""
+        self._ways.append(way)
+
+    def alone(self) -> None:
+        """The way that calls this has found an opening: end the others."""
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+    async def run(self) -> Connection:
+        """Give the first connection.
 
         Raises:
-            DialError: None leads there.
+            DialError: No way leads there.
             HandshakeError: Somebody else is there.
         """
-        won: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
-        errors: list[NetworkError] = []
-
-        async def attempt(number: int, way: Callable[[], Coroutine[Any, Any, Connection]]) -> None:
-            try:
-                await asyncio.sleep(number * HEAD_START_S)
-                connection = await way()
-            except NetworkError as error:
-                errors.append(error)
-                if len(errors) == len(ways) and not won.done():
-                    won.set_exception(_worst(errors))
-                return
-            if won.done():
-                connection.close(CloseCode.REPLACED, "another way led there first")
-            else:
-                won.set_result(connection)
-
-        if not ways:
+        if not self._ways:
             raise DialError(
                 "no address of the peer is known, and nobody who could hand on an offer"
             )
-        tasks = [
-            self._runtime.spawn(attempt(number, way), f"reach {peer.short}")
-            for number, way in enumerate(ways)
+        self._tasks = [
+            self._runtime.spawn(self._try(number, way), f"reach {self._peer.short}")
+            for number, way in enumerate(self._ways)
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._count)
         try:
-            return await asyncio.shield(won)
+            return await asyncio.shield(self._won)
         except asyncio.CancelledError:
-            if won.done() and won.exception() is None:
-                won.result().close(CloseCode.NORMAL, "the dial was given up")
+            if self._won.done() and self._won.exception() is None:
+                self._won.result().close(CloseCode.NORMAL, "the dial was given up")
             raise
         finally:
-            won.cancel()
-            for task in tasks:
+            self._won.cancel()
+            for task in self._tasks:
                 task.cancel()
+
+    async def _try(self, number: int, way: Way) -> None:
+        await asyncio.sleep(number * HEAD_START_S)
+        try:
+            connection = await way()
+        except NetworkError as error:
+            self._errors.append(error)
+            return
+        if self._won.done():
+            connection.close(CloseCode.REPLACED, "another way led there first")
+        else:
+            self._won.set_result(connection)
+
+    def _count(self, _: asyncio.Task[None]) -> None:
+        """Once all have ended without a connection, that is the end."""
+        if all(task.done() for task in self._tasks) and not self._won.done():
+            self._won.set_exception(_worst(self._errors or [DialError("the dial was given up")]))
 
 
 def _worst(errors: Sequence[NetworkError]) -> NetworkError:

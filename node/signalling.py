@@ -63,6 +63,8 @@ from node.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 ANSWER_S_MAX: Final = 2.0
+LINK_S_MAX: Final = 4.0
+SERVERS_MAX: Final = 8
 RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
 RECONNECT_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -134,6 +136,7 @@ class Signalling:
         self._serves_anybody = serves_anybody
         self._links: dict[SignalLink, None] = {}
         self._by_tag: dict[bytes, dict[SignalLink, None]] = {}
+        self._linked = asyncio.Event()
         self._waiting: dict[bytes, tuple[PeerId, asyncio.Future[Offer]]] = {}
         self._log = OfferLog()
         self._answering = 0
@@ -144,11 +147,21 @@ class Signalling:
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
         """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""
-        self._servers = tuple(servers)
         for server in servers:
-            self._runtime.spawn(self._keep_connected(server), "rendezvous")
+            self.use(server)
         self._runtime.spawn(self._keep_registered(), "tags")
         self._runtime.spawn(self._mend(), "mend")
+
+    def use(self, server: RendezvousServer) -> None:
+        """Stay connected to a rendezvous from now on, if there are not too many."""
+        if server not in self._servers and len(self._servers) < SERVERS_MAX:
+            self._servers = (*self._servers, server)
+            self._runtime.spawn(self._keep_connected(server), "rendezvous")
+
+    @property
+    def servers(self) -> tuple[RendezvousServer, ...]:
+        """The rendezvous nodes in use."""
+        return self._servers
 
     # --- Connections ---
 
@@ -160,6 +173,7 @@ class Signalling:
         )
         link = SignalLink(connection, channel, is_known, bucket)
         self._links[link] = None
+        self._linked.set()
         link.say(Register(self._own_tags()))
         self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
         return link
@@ -288,23 +302,32 @@ class Signalling:
     # --- Reaching somebody ---
 
     def can_signal(self) -> bool:
-        """Whether there is anybody who could hand on an offer."""
-        return bool(self._links)
+        """Whether there is anybody who could hand on an offer, or will be soon."""
+        return bool(self._links or self._servers)
 
-    async def reach(self, peer: PeerId, document: DocumentId | None = None) -> Connection:
+    async def reach(
+        self,
+        peer: PeerId,
+        document: DocumentId | None = None,
+        found: Callable[[], None] = lambda: None,
+    ) -> Connection:
         """Connect to a peer that cannot be dialled: exchange offers, then meet.
 
         Args:
             peer: Whom.
             document: A document that it is a member of; None for any that we share.
+            found: Told once a way is open, before it is used.
 
         Raises:
             DialError: Nobody could hand on the offer, or no way was found.
         """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINK_S_MAX):
+                await self._linked.wait()
         for is_again in (False, True):
             try:
                 await self._exchange(peer, document, is_again=is_again)
-                return await self._traversal.dial_punched(peer)
+                return await self._traversal.dial_punched(peer, found)
             except DialError:
                 if is_again:
                     raise

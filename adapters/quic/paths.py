@@ -12,6 +12,7 @@ from typing import Final
 from adapters.quic.path import Path, PathOwner
 from adapters.quic.prober import ProbeHost, Prober
 from adapters.quic.source import Source
+from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate
 from domain.connectivity.probe import ProbeError, ProbeKey, key_id_of
 from domain.errors import DialError
@@ -159,6 +160,11 @@ class Paths(ProbeHost):
         """The way of the newest connection to a peer."""
         paths = self._open.get(peer)
         return paths[-1] if paths else None
+
+    def observed_by(self, peer: PeerId) -> Address | None:
+        """As what a connected peer sees us; None if it has not said so."""
+        path = self.find(peer)
+        return path.prober.table.observed if path is not None and path.prober is not None else None
 
     def _trouble(self, peer: PeerId) -> None:
         if self.troubled is not None:

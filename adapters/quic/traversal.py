@@ -92,6 +92,9 @@ class QuicTraversal(Traversal):
             entered=entered,
         )
         self._nat = UNKNOWN
+        self._mirrors: dict[
+            PeerId, None
+        ] = {}  # who tells us as what we are seen, beside STUN servers
         self._looked = asyncio.Event()
         self._stir = asyncio.Event()
         self._troubled: dict[PeerId, None] = {}
@@ -134,8 +137,11 @@ class QuicTraversal(Traversal):
             peer, key, candidates, hopeless=not can_punch(self._nat, nat)
         )
 
-    async def dial_punched(self, peer: PeerId) -> Connection:
+    async def dial_punched(
+        self, peer: PeerId, found: Callable[[], None] = lambda: None
+    ) -> Connection:
         path = await self._network.endpoint.paths.punched(peer, PUNCH_S_MAX)
+        found()
         return await self._network.dial_on(peer, path)
 
     async def dial_by_relay(self, peer: PeerId, addresses: Sequence[str]) -> Connection:
@@ -146,7 +152,9 @@ class QuicTraversal(Traversal):
     ) -> Connection:
         if by_relay:
             return await self._dial_by_relay(peer, addresses, key)
-        return await self._network.dial(peer, addresses, key=key)
+        connection = await self._network.dial(peer, addresses, key=key)
+        self._mirrors = dict.fromkeys([peer, *self._mirrors][:SERVERS_MAX])
+        return connection
 
     async def trouble(self) -> PeerId:
         while not self._troubled:
@@ -292,6 +300,10 @@ class QuicTraversal(Traversal):
         for server in self._servers:
             if server.mapped is not None:
                 found.setdefault(server.mapped, CandidateKind.SERVER_REFLEXIVE)
+        for peer in self._mirrors:
+            observed = self._network.endpoint.paths.observed_by(peer)
+            if observed is not None:
+                found.setdefault(observed, CandidateKind.SERVER_REFLEXIVE)
         relayed = self._relay.address
         if relayed is not None:
             found.setdefault(relayed, CandidateKind.RELAYED)

@@ -190,6 +190,7 @@ class PairTable:
         if self.active is None:
             self.active = pair
         self._answer(pair, state, now)
+        state.next_at = now  # the answer tells how long it takes, and as what we are seen there
 
     def absorb(self, other: "PairTable") -> list[bytes]:
         """Take over what another table, which ends, knows about the same peer; the ids of the keys that came."""

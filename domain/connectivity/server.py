@@ -86,6 +86,11 @@ class RendezvousServer:
         return f"{self.peer}@{self.address}"
 
 
+def is_rendezvous(text: str) -> bool:
+    """Whether an address is that of a rendezvous, by which somebody else is found."""
+    return "@" in text
+
+
 def parse_stun(text: str) -> Address:
     """Read `host[:port]`.
 

@@ -4,7 +4,7 @@ Beside `NetworkInterface`, whose connections use the ways: what has been dialled
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from domain.connectivity.candidate import Candidate
@@ -49,8 +49,10 @@ class Traversal(Protocol):
         """
 
     @abstractmethod
-    async def dial_punched(self, peer: PeerId) -> Connection:
-        """Connect to a peer on a way that `punch` has opened.
+    async def dial_punched(
+        self, peer: PeerId, found: Callable[[], None] = lambda: None
+    ) -> Connection:
+        """Connect to a peer on a way that `punch` has opened; `found` is told of it before it is used.
 
         Raises:
             DialError: None of its candidates answers.
