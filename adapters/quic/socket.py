@@ -100,6 +100,7 @@ class RawSocket(DatagramSocket):
     ) -> None:
         self._loop = loop
         self._socket = bound
+        self._family = socket.AddressFamily(bound.family)
         self._receiver = receiver
         self._buffer = bytearray(DATAGRAM_BYTES_MAX)
         self._view = memoryview(self._buffer)
@@ -116,7 +117,7 @@ class RawSocket(DatagramSocket):
 
     @property
     def family(self) -> socket.AddressFamily:
-        return socket.AddressFamily(self._socket.family)
+        return self._family
 
     def send(self, datagrams: Sequence[bytes], to: SocketAddress) -> None:
         if self._is_closed:
