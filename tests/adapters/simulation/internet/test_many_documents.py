@@ -35,8 +35,7 @@ def connections(node: Node) -> list[PeerConnection]:
 async def watch(node: Node, most: list[int]) -> None:
     """Note how many streams are open, again and again."""
     while True:
-        for connection in connections(node):
-            most.append(len(connection._multiplexer._open))
+        most += [len(connection._multiplexer._open) for connection in connections(node)]
         await asyncio.sleep(0.01)  # virtual
 
 
