@@ -27,7 +27,7 @@ def plan_rescue(
     own: Sequence[Operation],
     record: DocumentRecord,
 ) -> Rescue:
-    """Tell what is to be done so that the ends of some logs can be deleted here and our edits stay.
+    """Tell what is to be done so that the ends of some logs can be deleted here and our edits stay, pending ones too.
 
     Args:
         document: The document, still with its old logs.
@@ -36,11 +36,12 @@ def plan_rescue(
         record: Our record with the new logs.
     """
     updates = [
-        moved(document, update, ends, record)
-        for operation in own
-        if (update := document.replica.read(operation)) is not None
+        update for operation in own if (update := document.replica.read(operation)) is not None
     ]
-    return Rescue(discard=ends, updates=tuple(updates))
+    updates += document.pending
+    return Rescue(
+        discard=ends, updates=tuple(moved(document, update, ends, record) for update in updates)
+    )
 
 
 def moved(

@@ -16,7 +16,7 @@ from domain.events import CloneDetected, Event, ForkProven
 from domain.identifiers import Position
 from domain.operations.kind import is_content
 from domain.operations.operation import Operation
-from domain.record import DocumentRecord, Rescue
+from domain.record import DocumentRecord
 from domain.renewal import moved, plan_rescue, with_new_logs
 from node.archive import DocumentArchive
 from node.environment import Environment
@@ -49,6 +49,7 @@ class CloneGuard:
         self._publish = publish
         self._reason: str | None = None
         self._diverged: Position | None = None
+        self._plan: DocumentRecord | None = None
         self._told: dict[Position, None] = {}
 
     @property
@@ -92,7 +93,17 @@ class CloneGuard:
         Raises:
             StorageError: The disk does not take it; nothing has changed, or it is finished at the next start.
         """
-        document, reason = self._document, self._reason
+        if self._plan is None:
+            self._plan = await self._make_plan()
+        await self._go_on(self._plan)
+        reason, self._plan = self._reason, None
+        self._reason = self._diverged = None
+        if reason is not None:
+            self._publish(CloneDetected(document=self._document.document, reason=reason))
+
+    async def _make_plan(self) -> DocumentRecord:
+        """Make our next record: once, since what it takes from the store is deleted there next."""
+        document = self._document
         ends = document.ledger.built_on(self._diverged) if self._diverged is not None else {}
         record = with_new_logs(document.record, self._environment.entropy)
         own = [
@@ -102,22 +113,18 @@ class CloneGuard:
             for operation in await self._archive.rest_of(log, ends[log])
             if is_content(operation.extension.kind)
         ]
-        rescue = plan_rescue(document, ends, own, record)
-        await self._go_on(replace(record, rescue=rescue), rescue, reason)
-        self._reason = self._diverged = None
-        if reason is not None:
-            self._publish(CloneDetected(document=document.document, reason=reason))
+        return replace(record, rescue=plan_rescue(document, ends, own, record))
 
-    async def _go_on(self, record: DocumentRecord, rescue: Rescue, reason: str | None) -> None:
-        document = self._document
+    async def _go_on(self, record: DocumentRecord) -> None:
+        document, ends = self._document, record.rescue.discard if record.rescue is not None else {}
         await self._archive.save_record(record)
         fresh = Document(document.key, document.document, record, document.keyring)
         archive = DocumentArchive(fresh, self._environment)
         await archive.load()
-        told = f"this device was {reason}" if reason is not None else "this device was added again"
         for update in document.pending.clear():
-            fresh.adopt(moved(document, update, rescue.discard, record))
-        document.go_on_as(fresh, f"{told}: it goes on in new logs")
+            fresh.adopt(moved(document, update, ends, record))
+        told = "was added again" if self._reason is None else f"was {self._reason}"
+        document.go_on_as(fresh, f"this device {told}: it goes on in new logs")
         self._archive.start_again(archive.arrival_index)
 
     async def finish(self) -> None:

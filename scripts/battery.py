@@ -103,6 +103,11 @@ PARTS: Final = (
         chunks=tests("tests/adapters/sql/test_damage.py", 1_000, 250, "CULM_TEST_FLIPS"),
     ),
     Part(
+        name="histories",
+        unit="histories of membership and content, each in five orders",
+        chunks=tests("tests/domain/document/test_histories.py", 20_000, 500, "CULM_TEST_HISTORIES"),
+    ),
+    Part(
         name="walker",
         unit="times 45,000 damaged updates",
         chunks=tests("tests/domain/crdt/test_walker_fuzz.py", 20, 5, "CULM_FUZZ_SCALE"),

@@ -8,6 +8,7 @@ from adapters.simulation.loop import run
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.events import CloneDetected
 from node import Document
+from node.simulation import NodeNetwork
 from tests.simulation.village import Villager, running
 
 WAIT_S = 300
@@ -146,3 +147,37 @@ def test_restored_backup_that_was_written_to_first_loses_nothing(seed: int) -> N
                 assert bob_node._documents.get(alice.id).document.record.rescue is None
 
     play(seed, story)
+
+
+def test_crash_while_it_goes_on_in_new_logs_loses_nothing_and_repeats_nothing(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            document = await bob_node.join(await alice.invite())
+            document.text("body").insert(0, "begun ")
+            await document.durable("peers:1")
+            bob = network._now.find("bob")
+            backup = copy.deepcopy(bob.machine.disk.content)
+            for word in ("one ", "two "):
+                document.text("body").insert(0, word)
+                await document.durable("peers:1")
+            await bob.stop()
+            bob.machine.disk.content = backup
+            network.partition("bob")
+            document = await (await bob.start()).document(alice.id)
+            for word in ("three ", "four "):
+                document.text("body").insert(0, word)
+                await document.durable()
+            network.heal()
+            for _ in range(8):
+                await asyncio.sleep(network.random.uniform(0, 0.15))
+                await network.crash("bob")
+                await bob.start()
+            document = await (await network.restart("bob")).document(alice.id)
+            await until(alice, lambda each: len(text(each).split()) == 5)
+            await equal(alice, document)
+            assert sorted(text(alice).split()) == ["begun", "four", "one", "three", "two"]
+
+    network.run(scenario)
