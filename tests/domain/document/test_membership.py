@@ -1,6 +1,5 @@
 """Documents whose members change: one membership and one document, whatever the order, and nothing honest is lost."""
 
-
 import pytest
 from hypothesis import given, settings
 
