@@ -200,6 +200,14 @@ class Node:
         now = self.environment.clock.now()
         return explain_document(owner, self.peers, peer, refused=refused, now=now)
 
+    def network_returned(self) -> None:
+        """Say that the network of this machine is back: every peer that is not connected is dialled within a second.
+
+        For applications that the system tells of it. Twice within 30 s, the second time has no effect.
+        """
+        self._check()
+        self.peers.network_returned()
+
     def statistics(self) -> NodeStatistics:
         """Count what has happened since the node started: traffic, connections, errors, security events, memory."""
         self._check()

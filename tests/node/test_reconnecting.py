@@ -283,7 +283,7 @@ def test_a_sign_of_life_ends_the_wait_of_a_failed_peer(network: NodeNetwork) -> 
             network.partition("alice", "bob")
             await asyncio.sleep(HOUR_S)
             network.heal()
-            bob.peers.network_returned()
+            bob.network_returned()
             assert await until_joined(alice, bob, 10) <= 2
 
     network.run(scenario)
