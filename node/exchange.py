@@ -288,7 +288,7 @@ class Exchange:
         try:
             while True:
                 data = await self._channels[lane].receive()
-                self._session.is_stranger = self._is_stranger()
+                self._session.is_stranger = self.is_stranger()
                 if self._hold_back(data, lane):
                     continue
                 for output in self._session.receive(data, lane):
@@ -375,7 +375,7 @@ class Exchange:
                     },
                 )
 
-    def _is_stranger(self) -> bool:
+    def is_stranger(self) -> bool:
         """Whether the peer never was a member; while we join, and have nothing yet, we listen to the inviter."""
         is_known = self._is_member() or self._is_former()
         return not is_known and bool(self.owner.document.heights)

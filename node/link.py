@@ -111,10 +111,11 @@ class Link:
 
     @property
     def is_of_use(self) -> bool:
-        """Whether it carries a document, or offers for others."""
+        """Whether it carries a document, or offers for others; a stranger that never joins is of no use."""
         signalling = self._services.signalling
         serves = signalling is not None and signalling.serves(self.connection)
-        return serves or bool(self.exchanges or self._to_announce)
+        exchanged = any(not exchange.is_stranger() for exchange in self.exchanges.values())
+        return serves or exchanged or bool(self._to_announce)
 
     def _stop(self) -> None:
         self._bell.stop()

@@ -360,10 +360,26 @@ def test_a_stranger_is_told_nothing_and_let_go(seed: int) -> None:
                 await eve.send(connection, operation)
             except NetworkError:
                 break
-        code, _, by_peer = await connection.wait_closed()
+        async with asyncio.timeout(limits.UNUSED_S_MAX):
+            code, _, by_peer = await connection.wait_closed()
         assert (code, by_peer) == (CloseCode.NOT_WANTED, True)
         assert connection.statistics().bytes_received == 0
         assert "eve" not in village.alice.text
+
+    play(seed, attack)
+
+
+def test_a_stranger_that_asks_for_a_document_and_never_joins_is_let_go(seed: int) -> None:
+    async def attack(village: Village) -> None:
+        machine = village.world.machine("eve")
+        keyring = Keyring(secrets=village.mallory.state.keyring.secrets)
+        eve = Hostile(machine, village.document, new_record("x", machine.entropy), keyring, [])
+        alice = village.world.machine("alice")
+        connection = await eve.connect(alice.key.peer, alice.address)
+        await eve.compare(connection, bytes(32))
+        async with asyncio.timeout(limits.UNUSED_S_MAX + 1):
+            code, _, by_peer = await connection.wait_closed()
+        assert (code, by_peer) == (CloseCode.UNUSED, True)
 
     play(seed, attack)
 
