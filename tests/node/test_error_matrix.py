@@ -244,6 +244,7 @@ NETWORK_ERRORS: Final = {kind.__name__ for kind in STRATEGIES if issubclass(kind
 TOLD_APART: Final = {
     "node/cli/": "what a person is told, and the exit code",
     "node/commands/": "the same",
+    "node/explaining.py": "what a person is told",
     "node/reaching.py": "of several ways at once, the error of the one that got furthest is handed on",
     "node/signalling.py": "the same, for the ways to a rendezvous",
 }

@@ -139,9 +139,10 @@ def test_a_node_counts_what_its_peer_counts(seed: int) -> None:
             ours = alice.statistics()
             [account] = ours.peers.values()
             assert account == ours.overall
-            assert (account.connections, account.reconnects) == (2, 1)
-            assert account.states["active"] == 2
-            assert account.errors == {"PeerStoppedError": 1}
+            # Two, or three where both dialled at once.
+            assert account.reconnects == account.connections - 1 in (1, 2)
+            assert account.states["active"] >= 2
+            assert account.errors["PeerStoppedError"] == 1
             assert account.traffic.messages_sent > 0 < account.traffic.bytes_received
             assert account.round_trip_s is not None
             assert ours.uptime_s > 60
