@@ -26,7 +26,13 @@ from node import NodeConfig
 from node.environment import Environment
 from node.wiring.simulated import simulated_adapters, simulated_quic_adapters
 from tests.simulation.options import ROGUE, Options
-from tests.simulation.trace import DatagramTrace, MessageTrace, Trace
+from tests.simulation.trace import (
+    IDLE_DATAGRAMS_PER_S_MAX,
+    TRYING_DATAGRAMS_PER_S_MAX,
+    DatagramTrace,
+    MessageTrace,
+    Trace,
+)
 
 LOSS_MAX: Final = 0.05
 NAT_SHARE: Final = 0.5
@@ -180,7 +186,9 @@ class DatagramStage(Stage):
     def __init__(self, seed: int, options: Options) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        self.trace = DatagramTrace()
+        self.trace = DatagramTrace(
+            IDLE_DATAGRAMS_PER_S_MAX if options.is_mesh else TRYING_DATAGRAMS_PER_S_MAX
+        )
         self._random = Random(f"{seed} internet")
         self._internet = Internet(loop, seed, report=self.trace.report)
         self._world = InternetWorld(self._internet, seed)

@@ -12,7 +12,9 @@ from tests.simulation.member import Member
 
 CONTROL: Final = b""
 IDLE_DATAGRAMS_PER_S_MAX: Final = 2.0
-"""From one node, to each other one: what keeps a connection alive is a few datagrams every few seconds."""
+"""From one node, for each other one: what keeps a connection alive is a few datagrams every few seconds."""
+TRYING_DATAGRAMS_PER_S_MAX: Final = 8.0
+"""The same where some cannot meet: those go on trying, with some dozens of probes every half a minute."""
 
 
 class Trace:
@@ -69,10 +71,15 @@ class MessageTrace(Trace):
 
 
 class DatagramTrace(Trace):
-    """Datagrams: nobody can be overheard, but who is quiet sends no more than keeps connections alive."""
+    """Datagrams: nobody can be overheard, but who is quiet sends no more than keeps connections alive.
 
-    def __init__(self) -> None:
+    Args:
+        idle_per_s_max: How many datagrams a second that may be, from one node for each other one.
+    """
+
+    def __init__(self, idle_per_s_max: float) -> None:
         super().__init__()
+        self._idle_per_s_max = idle_per_s_max
         self._sent: dict[str, int] = {}
 
     def report(self, event: PacketEvent) -> None:
@@ -87,7 +94,7 @@ class DatagramTrace(Trace):
 
     def check(self, members: Sequence[Member], now: float) -> list[str]:
         assert self.quiet_since is not None
-        bound = IDLE_DATAGRAMS_PER_S_MAX * (now - self.quiet_since) * (len(members) - 1)
+        bound = self._idle_per_s_max * (now - self.quiet_since) * (len(members) - 1)
         return [
             f"not quiet: {name} has sent {count} datagrams, more than {bound:.0f}"
             for name, count in sorted(self._sent.items())
