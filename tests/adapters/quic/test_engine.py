@@ -394,3 +394,21 @@ def test_a_peer_that_falls_silent_times_out() -> None:
     ended = pair.client.engine.termination()
     assert ended is not None
     assert is_idle_timeout(ended)
+
+
+def test_another_path_begins_slowly_and_what_was_sent_is_known_to_wait() -> None:
+    pair = EnginePair().opened()
+    pair.run(2.0)
+    client = pair.client.engine
+    assert not client.is_waiting
+    loss = client._loss
+    loss._cc.congestion_window, loss._cc.ssthresh = 1_000_000, 2_000_000
+    loss._rtt_min, loss._pto_count = 0.001, 5
+    client.forget_path()
+    assert loss._cc.congestion_window <= 20_000
+    assert loss._cc.ssthresh is None
+    assert loss._rtt_min > 1_000
+    assert loss._pto_count == 0
+    client.send_ping(0)
+    client.datagrams(pair.now + 0.1)
+    assert client.is_waiting
