@@ -1,7 +1,7 @@
 """Everything outside that a node needs, behind ports: `node.wiring` makes it, and a simulation makes another."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.connectivity.server import RendezvousServer
 from domain.identity import DeviceKey
@@ -36,7 +36,7 @@ class Environment:
     """
 
     key: DeviceKey
-    storage_key: bytes
+    storage_key: bytes = field(repr=False)
     network: NetworkInterface
     store: OperationStore
     queue: OperationQueue
