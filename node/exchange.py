@@ -104,7 +104,8 @@ class Exchange:
         self.code: str | None = None
         """What two people have to compare before we are let in."""
         self._join: Join | None = None
-        self._is_undecided = False
+        self.is_undecided = False
+        """Whether the peer waits for its code to be compared."""
         self._held_back: list[bytes] = []
         self.is_over = False
 
@@ -306,7 +307,7 @@ class Exchange:
     def _hold_back(self, data: bytes, lane: Lane) -> bool:
         """Keep what a joiner says while its code is being compared: how far it is, which it says once."""
         is_kept = (
-            self._is_undecided
+            self.is_undecided
             and self._session.is_stranger
             and lane is Lane.LIVE
             and len(self._held_back) < HELD_BACK_MAX
@@ -317,7 +318,7 @@ class Exchange:
 
     def _let_in(self) -> None:
         """Listen to a joiner that is a member now, beginning with what it said before."""
-        self._is_undecided, self._session.is_stranger = False, False
+        self.is_undecided, self._session.is_stranger = False, False
         held, self._held_back = self._held_back, []
         try:
             for data in held:
@@ -415,7 +416,7 @@ class Exchange:
 
     async def _take_join(self, join: Join) -> None:
         answer = await self._admission.admit(self.owner, self.peer, join, self._let_in)
-        self._is_undecided = isinstance(answer, JoinPending)
+        self.is_undecided = isinstance(answer, JoinPending)
         if answer is not None:
             self._session.say(answer)
 

@@ -114,7 +114,10 @@ class Link:
         """Whether it carries a document, or offers for others; a stranger that never joins is of no use."""
         signalling = self._services.signalling
         serves = signalling is not None and signalling.serves(self.connection)
-        exchanged = any(not exchange.is_stranger() for exchange in self.exchanges.values())
+        exchanged = any(
+            exchange.is_undecided or not exchange.is_stranger()
+            for exchange in self.exchanges.values()
+        )
         return serves or exchanged or bool(self._to_announce)
 
     def _stop(self) -> None:
