@@ -58,6 +58,10 @@ class Hostile:
         self.wire = OutgoingWire()
         return connection
 
+    async def connect_to(self, machine: SimulatedMachine) -> Connection:
+        """Dial the node of a machine."""
+        return await self.connect(machine.key.peer, machine.address)
+
     async def compare(self, connection: Connection, digest: bytes) -> None:
         """Say on the control channel how far we are."""
         name = channel_name(self.document, connection.binding)

@@ -350,8 +350,7 @@ def test_a_stranger_is_told_nothing_and_let_go(seed: int) -> None:
         machine = village.world.machine("eve")
         keyring = Keyring(secrets=village.mallory.state.keyring.secrets)
         eve = Hostile(machine, village.document, new_record("x", machine.entropy), keyring, [])
-        alice = village.world.machine("alice")
-        connection = await eve.connect(alice.key.peer, alice.address)
+        connection = await eve.connect_to(village.world.machine("alice"))
         await eve.compare(connection, bytes(32))
         operation = eve.update(update_of(client_id(eve.log), "eve"))
         for _ in range(limits.STRANGER_OPERATIONS_MAX + 10):
@@ -374,8 +373,7 @@ def test_a_stranger_that_asks_for_a_document_and_never_joins_is_let_go(seed: int
         machine = village.world.machine("eve")
         keyring = Keyring(secrets=village.mallory.state.keyring.secrets)
         eve = Hostile(machine, village.document, new_record("x", machine.entropy), keyring, [])
-        alice = village.world.machine("alice")
-        connection = await eve.connect(alice.key.peer, alice.address)
+        connection = await eve.connect_to(village.world.machine("alice"))
         await eve.compare(connection, bytes(32))
         async with asyncio.timeout(limits.UNUSED_S_MAX + 1):
             code, _, by_peer = await connection.wait_closed()
@@ -461,10 +459,8 @@ def test_a_joiner_without_the_invites_key_is_refused(seed: int) -> None:
     async def attack(village: Village) -> None:
         wanted = Invite.decode(await village.alice.document.invite())
         machine = village.world.machine("eve")
-        record = new_record("x", machine.entropy)
-        eve = Hostile(machine, village.document, record, Keyring(), [])
-        alice = village.world.machine("alice")
-        connection = await eve.connect(alice.key.peer, alice.address)
+        eve = Hostile(machine, village.document, new_record("x", machine.entropy), Keyring(), [])
+        connection = await eve.connect_to(village.world.machine("alice"))
         await eve.compare(connection, bytes(32))
         prekey = new_prekey(machine.key, now_us=0, entropy=machine.entropy).prekey
         statement = join_statement(village.document, machine.key.peer, prekey.digest())
