@@ -1,15 +1,35 @@
 """What all commands of the command line share: the application, and how an answer is waited for and shown."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from typer.core import TyperGroup
 
 from node.cli.failure import ExitCode
 from node.cli.invocation import Invocation
 from node.cli.output import say, say_json
 
+ORDER: Final = (
+    *("run", "create", "invite", "join", "share", "documents", "cat", "watch"),
+    *("peers", "status", "explain", "doctor"),
+    *("members", "role", "remove", "leave", "revoke", "rotate", "add-device", "waiting", "confirm"),
+    *("export", "import", "backup", "forget", "passphrase", "config", "demo"),
+)
+"""How the help lists the commands: as one meets them. Those that are not here come last."""
+
+
+class OrderedGroup(TyperGroup):
+    """Lists its commands in `ORDER`, whichever module declares them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Give the names of the commands."""
+        names = list(super().list_commands(ctx))
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 application = typer.Typer(
+    cls=OrderedGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
