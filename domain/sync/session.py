@@ -203,6 +203,7 @@ class SyncSession:
         self._sent: dict[LogKey, int] = {}
         self._pages: dict[LogKey, int] = {}
         self._answers_due = 0
+        self._said: dict[LogKey, int] = {}
         self._is_known = False
         self._their_exchange = 0
         self._done_for = 0
@@ -244,11 +245,22 @@ class SyncSession:
     def _say_have(self) -> None:
         self.exchange += 1
         heights = self._heights()
+        self._said = {log: height.count for log, height in heights.items()}
         ordered = sorted(heights.items(), key=lambda entry: entry[0])
         step = limits.HAVE_PAGE_LOGS_MAX
         for at in range(0, max(len(ordered), 1), step):
             page = tuple((self._refer(log), height) for log, height in ordered[at : at + step])
             self.say(Have(is_last=at + step >= len(ordered), heights=page))
+
+    def _say_what_came_since(self) -> None:
+        """What we said may have waited with the peer for long: it takes our answer for how far we are now."""
+        grown = [
+            (log, height.count)
+            for log, height in sorted(self._heights().items(), key=lambda entry: entry[0])
+            if self._said.get(log) != height.count
+        ]
+        for at in range(0, len(grown), limits.HAVE_PAGE_LOGS_MAX):
+            self.acknowledge(dict(grown[at : at + limits.HAVE_PAGE_LOGS_MAX]))
 
     def acknowledge(self, logs: Mapping[LogKey, int]) -> None:
         """Say that so many operations of these logs are on our disk."""
@@ -418,6 +430,7 @@ class SyncSession:
         self._their_exchange += 1
         if self._answers_due:
             self._answers_due -= 1
+            self._say_what_came_since()
         else:
             self._say_have()
         if self.state is not State.PAUSED:

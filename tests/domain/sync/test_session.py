@@ -150,6 +150,22 @@ def test_new_exchange_tells_again_who_lost_a_backup() -> None:
     assert one.heights() == other.heights()
 
 
+def test_heights_that_waited_with_the_peer_are_followed_by_what_came_since() -> None:
+    (founder, member), written = found_team(2)
+    one, other = Side(founder, list(written)), Side(member, list(written))
+    one.session.open()
+    one.say()
+    later = founder.write(Kind.UPDATE, b"x")
+    one.held.append(later)
+    other.held += other.device.take([later]).entered  # from somebody else, before it hears us
+    pump(one, other)
+    told: dict[LogKey, int] = {}
+    for output in other.outputs:
+        if isinstance(output, HeightsChanged):
+            told = ({} if output.is_complete else told) | dict(output.counts)
+    assert told == {log: height.count for log, height in other.heights().items()}
+
+
 def test_equal_digests_need_no_heights() -> None:
     (founder, member), written = found_team(2)
     one, other = Side(founder, list(written)), Side(member, list(written))
