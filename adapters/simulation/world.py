@@ -40,12 +40,14 @@ class SimulatedMachine:
         """Where its node listens."""
         return f"{self.name}:{NODE_PORT}"
 
-    def open_network(self, network_id: str = "culm") -> SimulatedNetworkInterface:
+    def open_network(
+        self, network_id: str = "culm", *, port: int = NODE_PORT
+    ) -> SimulatedNetworkInterface:
         """Make the network interface of one run of its node, not yet started."""
         return SimulatedNetworkInterface(
             self._network,
             peer=self.key.peer,
-            address=self.address,
+            address=f"{self.name}:{port}",
             entropy=self.entropy,
             network_id=network_id,
         )

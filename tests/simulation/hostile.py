@@ -17,6 +17,8 @@ from domain.sync.wire import OutgoingWire
 from node.stored import from_stored
 
 LATER_US: Final = 10_000_000_000
+HOSTILE_PORT: Final = 2
+"""Not where its node was: who dials that crosses no dial of ours."""
 
 
 class Hostile:
@@ -47,7 +49,7 @@ class Hostile:
         self.state.replay(operations)
         self.log = LogKey(machine.key.peer, record.content_log)
         self.wire = OutgoingWire()
-        self._network = network or machine.open_network()
+        self._network = network or machine.open_network(port=HOSTILE_PORT)
 
     async def connect(self, peer: PeerId, address: str) -> Connection:
         """Dial somebody, and make him open the channel of the document."""

@@ -21,6 +21,7 @@ FLOOD_MESSAGES: Final = 200
 GARBAGE_BYTES_MAX: Final = 2_000
 PAUSE_S: Final = (0.2, 2.0)
 DIAL_S_MAX: Final = 5.0
+JOIN_S_MAX: Final = 30.0
 
 
 class Rogue:
@@ -85,7 +86,11 @@ class Rogue:
     async def _join(self, node: Node) -> DocumentId:
         if self._board.invite is None:
             raise InviteError("unreachable", "there is no invite yet")
-        return (await node.join(self._board.invite)).id
+        document = await node.join(self._board.invite)
+        owner = document._owner
+        async with asyncio.timeout(JOIN_S_MAX):
+            await owner.wait_until(lambda: owner.courier.is_ready)
+        return document.id
 
     async def _send_garbage(self, hostile: Hostile, connection: Connection) -> None:
         garbage = self._random.randbytes(self._random.randint(1, GARBAGE_BYTES_MAX))

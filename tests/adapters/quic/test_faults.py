@@ -245,8 +245,9 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
     )
     paths.unlock(path, key, owner)
     assert path.admits(("192.0.2.2", 1))
+    assert sent == [("192.0.2.1", 1)]  # how long that way takes
     path.note_received(("192.0.2.2", 1), 1_200)
-    assert sent == [("192.0.2.2", 1)]
+    assert sent[1:] == [("192.0.2.2", 1)]
     assert path.remote == ("192.0.2.1", 1)
     paths.close()
 
