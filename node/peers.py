@@ -328,7 +328,7 @@ class Peers:
 
     def _take_error(self, peer: PeerId, status: PeerStatus, met: NetworkError) -> None:
         """Do about an error what the table says."""
-        wanted = [each for each in self.known.values() if each.is_wanted and each.addresses]
+        wanted = [each for each in self.known.values() if each.is_wanted]
         error = blame(met, peers_wanted=len(wanted), peers_connected=len(self.links()))
         self._is_outage |= error is not met
         strategy = strategy_of(error)

@@ -201,7 +201,8 @@ def blame(error: NetworkError, *, peers_wanted: int, peers_connected: int) -> Ne
 
     Args:
         error: What happened with one peer.
-        peers_wanted: How many peers we want and know an address of; of a single one nothing can be told.
+        peers_wanted: How many peers we want, also those that are found only through others, who may be the ones that
+            are silent; of a single one nothing can be told.
         peers_connected: How many are connected now.
     """
     is_silence = isinstance(error, DialError | ConnectionTimedOutError)

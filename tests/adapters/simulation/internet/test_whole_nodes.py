@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.simulation.internet.reproducible import reproducible_transport
+from domain.connectivity.lifecycle import State
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.whole_nodes import (
     LEFT,
@@ -48,11 +49,15 @@ async def test_they_converge_after_a_line_was_down_for_ten_seconds(seed: int) ->
         assert len(group.texts[0].split()) == 165
 
 
-async def test_they_converge_after_a_partition_that_outlasts_connections(seed: int) -> None:
+async def test_they_converge_after_a_partition_that_outlasts_all_retries(seed: int) -> None:
+    """The others count the one that was cut off as failed; it has the address of one, and goes on dialling."""
     situation = Situation(seed, LOSSY)
     async with situation.group(*NAMES) as group:
         situation.internet.partition([RIGHT])
-        await write(group, 5, 60.0)
+        await write(group, 5, 240.0)
+        public, _, right = group.nodes
+        assert public.peers.known[right.peer_id].lifecycle.state is State.FAILED
+        assert right.peers.known[public.peer_id].lifecycle.state is not State.FAILED
         situation.internet.heal()
         await group.converge(HEAL_S_MAX)
         assert len(group.texts[0].split()) == 15
