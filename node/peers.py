@@ -250,13 +250,16 @@ class Peers:
         status.dialled_at = self._clock.now()
         if status.lifecycle.state not in AT_REST:  # another dial of ours is under way, to join
             status.lifecycle = self._make_lifecycle(peer)
-        task = self._runtime.spawn(self._dial_wanted(peer, status), f"dial {peer.short}")
+        dial = self._dial_wanted(peer, status, status.lifecycle)
+        task = self._runtime.spawn(dial, f"dial {peer.short}")
         task.add_done_callback(lambda _: self._end_dial(status, task))
         status.dial = task
 
-    async def _dial_wanted(self, peer: PeerId, status: PeerStatus) -> None:
+    async def _dial_wanted(
+        self, peer: PeerId, status: PeerStatus, lifecycle: Lifecycle
+    ) -> None:  # of the turn that started it: by now, the peer may have another one
         try:
-            connection = await self._dial(peer, status.addresses, status.lifecycle)
+            connection = await self._dial(peer, status.addresses, lifecycle)
         except NetworkError as error:
             status.dial = None
             self._take_error(peer, status, error)
@@ -289,7 +292,7 @@ class Peers:
         if status.link is not None:
             return status.link
         lifecycle = self._make_lifecycle(peer)
-        if status.lifecycle.state in AT_REST:
+        if status.dial is None and status.lifecycle.state in AT_REST:  # else it is the dial's
             status.lifecycle = lifecycle
         try:
             self._adopt(await self._dial(peer, addresses or status.addresses, lifecycle))

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -25,6 +26,7 @@ from node.simulation import NodeNetwork
 HOUR_S = 3_600.0
 TRY_S_MAX = DIAL_S_MAX + 0.1
 PEERS = 200
+TURNS = 20  # of the event loop; to connect without any delay takes fewer
 
 
 class Recorder:
@@ -69,6 +71,11 @@ async def until_joined(one: Node, other: Node, within_s: float) -> float:
         while not are_joined(one, other):  # noqa: ASYNC110 - looking is free in virtual time
             await asyncio.sleep(0.01)
     return loop.time() - began
+
+
+async def pass_turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -220,6 +227,51 @@ def test_when_a_hub_comes_back_after_an_hour_all_are_active_within_a_minute(
                     await until_joined(hub, node, 60)
 
     network.run(scenario)
+
+
+# --- Two attempts at once ---
+
+
+@pytest.mark.parametrize("is_wanted_first", [True, False])
+def test_a_dial_and_a_connect_do_not_share_an_attempt_in_whichever_turn_they_meet(
+    network: NodeNetwork, is_wanted_first: bool
+) -> None:
+    """Seeds 112 and 263 of the simulation: a join came after a dial was started, before that had its first turn."""
+
+    async def scenario(turns: int) -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            network.set_link("alice", "bob", delay_s=0.0, jitter_s=0.0)
+            if is_wanted_first:
+                bob.peers.want(alice.peer_id, alice.addresses)
+                await pass_turns(turns)
+                await bob.peers.connect(alice.peer_id, alice.addresses)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(bob.peers.connect(alice.peer_id, alice.addresses))
+                    await pass_turns(turns)
+                    bob.peers.want(alice.peer_id, alice.addresses)
+            await asyncio.sleep(1)
+            await until_joined(alice, bob, 5)
+
+    for turns in range(TURNS):
+        network.run(partial(scenario, turns))
+
+
+def test_a_dial_that_fails_leaves_the_attempt_of_a_connect_alone(network: NodeNetwork) -> None:
+    async def scenario(turns: int) -> None:
+        async with AsyncExitStack() as stack:
+            alice, bob, carol = [
+                await stack.enter_async_context(network.node(name))
+                for name in ("alice", "bob", "carol")
+            ]
+            network.set_link("alice", "bob", delay_s=0.5)  # carol refuses long before
+            bob.peers.want(alice.peer_id, carol.addresses)
+            await pass_turns(turns)
+            await bob.peers.connect(alice.peer_id, alice.addresses)
+            await until_joined(alice, bob, 5)
+
+    for turns in range(TURNS):
+        network.run(partial(scenario, turns))
 
 
 # --- Away ---
