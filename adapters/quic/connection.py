@@ -249,7 +249,9 @@ class PeerConnection(Connection):
 
     def take(self, data: bytes, source: Source) -> None:
         """Take a datagram; `flush` follows after the last one of a batch."""
-        if not self._path.admits(source):
+        # The listener is done first, and may then go on by a better way, before the dialler's prober knows of it.
+        is_answered = self.is_dialler and self.has_heard
+        if not is_answered and not self._path.admits(source):
             return
         self._path.note_received(source, len(data))
         if self._lost is not None:

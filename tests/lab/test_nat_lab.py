@@ -38,9 +38,9 @@ def lab(*arguments: str) -> dict[str, Any]:
 
 def test_port_restricted_boxes_let_nodes_meet_directly() -> None:
     result = lab("matrix", "--pairs", "port-restricted:port-restricted")
-    assert (result["connected"], result["direct"]) == (1, 1)
+    assert (result["connected"], result["direct"]) == (1, 1), result
 
 
 def test_a_relay_helps_where_no_udp_leaves() -> None:
     result = lab("matrix", "--pairs", "udp-blocked:symmetric")
-    assert (result["connected"], result["direct"]) == (1, 0)
+    assert (result["connected"], result["direct"]) == (1, 0), result

@@ -228,6 +228,21 @@ async def test_what_is_not_quic_goes_elsewhere() -> None:
         assert await received.get() == (b"\x00\x01 a STUN binding request", raw.getsockname())
 
 
+async def test_the_end_of_the_hello_may_come_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listener is done before the dialler, and may have found a better way by then."""
+    take = PeerConnection.take
+
+    def take_moved(self: PeerConnection, data: bytes, source: Source) -> None:
+        is_late = self.is_dialler and self.has_heard and self.agreement is None
+        take(self, data, ("192.0.2.2", 1) if is_late else source)
+
+    monkeypatch.setattr(PeerConnection, "take", take_moved)
+    alice, bob = network(device(1)), network(device(2))
+    async with running(alice), running(bob), asyncio.timeout(5):
+        connection = await alice.dial(device(2).peer, bob.addresses)
+        assert connection.peer == device(2).peer
+
+
 async def test_before_the_hello_only_the_first_source_is_heard() -> None:
     path, sent = Path(("192.0.2.1", 1)), list[Source]()
     assert path.admits(("192.0.2.1", 1))
