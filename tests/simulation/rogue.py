@@ -87,9 +87,18 @@ class Rogue:
         if self._board.invite is None:
             raise InviteError("unreachable", "there is no invite yet")
         document = await node.join(self._board.invite)
-        owner = document._owner
-        async with asyncio.timeout(JOIN_S_MAX):
-            await owner.wait_until(lambda: owner.courier.is_ready)
+        owner, content = document._owner, self._machine.disk.content
+        async with asyncio.timeout(
+            JOIN_S_MAX
+        ):  # until it has been given a secret, and that is on disk
+            await owner.wait_until(
+                lambda: (
+                    owner.courier.is_ready
+                    and any(
+                        name.startswith(b"secret") for name in content.document_records[document.id]
+                    )
+                )
+            )
         return document.id
 
     async def _send_garbage(self, hostile: Hostile, connection: Connection) -> None:
