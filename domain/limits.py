@@ -220,12 +220,15 @@ CONTROL_REQUEST_S_MAX: Final = 10.0  # who connects has something to say
 CONTROL_CONNECT_TRIES_MAX: Final = 200  # 2 s, while more connect at once than the system lets wait
 
 # --- Reaching peers (protocol) ---
+MEETING_KEYS_MAX: Final = 4  # secrets back that a member who was away may still go by
 CANDIDATES_MAX: Final = 16  # host, reflexive and relayed addresses of both IP versions, with room
 OFFER_BYTES_MAX: Final = 4 * KIB  # 16 candidates of 255 bytes do not fit, 16 of the usual 30 do
 OFFER_S_MAX: Final = 60.0  # what an offer opens is forgotten then; also how far clocks may differ
-RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 2 hours of 256 documents
+RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 3 hours of 170 documents
 
 # --- Reaching peers (ours) ---
+MEETING_INVITES_MAX: Final = 8  # the latest invites of a document that others may find us by
+OLD_KEY_S: Final = 3_600.0  # a key that was replaced still finds us for so long: who writes is told
 OFFERS_KEPT_MAX: Final = 1_024  # ids of offers that have come, for a minute at most: 100 KB
 LEARNT_PAIRS_MAX: Final = 8  # sources that a peer's probes came from and that no offer named
 PAIRS_MAX: Final = (

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from domain.identifiers import PeerId, SecretId
 from domain.ledger.ledger import Ledger
+from domain.limits import MEETING_KEYS_MAX
 from domain.operations.control import Role
 from domain.prekey import Prekey
 
@@ -30,6 +31,17 @@ def current_secret(ledger: Ledger, held: Collection[SecretId]) -> SecretId | Non
     announcements, role = ledger.announcements, ledger.membership.role
     clean = [secret for secret in held if announcements.is_clean(secret, role)]
     return announcements.newest(clean, ledger.past_at)
+
+
+def meeting_keys(ledger: Ledger, held: Mapping[SecretId, bytes]) -> tuple[bytes, ...]:
+    """List the discovery keys by which members find each other: that of the secret in use first, then older ones."""
+    newest, past_at = ledger.announcements.newest, ledger.past_at
+    found: list[SecretId] = []
+    following = current_secret(ledger, held.keys()) or newest(held, past_at)
+    while following is not None and len(found) < MEETING_KEYS_MAX:
+        found.append(following)
+        following = newest(held.keys() - set(found), past_at)
+    return tuple(held[secret] for secret in found)
 
 
 def rotation(ledger: Ledger, own: PeerId, secret: SecretId) -> Gift:

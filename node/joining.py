@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from domain import limits
+from domain.connectivity.meeting import invite_discovery_key
 from domain.document import Document
 from domain.errors import (
     ConnectionLostError,
@@ -107,7 +108,7 @@ async def join(
             "refused", "this device made the invite itself, and no longer has the document"
         )
     for host, _ in wanted.hosts:
-        peers.introduce(host, wanted.document)
+        peers.introduce(host, invite_discovery_key(wanted.document, wanted.key.peer))
     connect = _Connector(wanted, environment, peers)
     link = await connect()
     if owner is None:  # else joining was interrupted before

@@ -24,6 +24,7 @@ from node.environment import Environment
 from node.events import EventStream, Filter, Listener
 from node.exchange import Exchange
 from node.explaining import explain_document
+from node.meeting import MeetingPlaces
 from node.owner import DocumentOwner
 from node.peers import Peers
 from node.reaching import ReachingNetwork
@@ -82,7 +83,7 @@ class Node:
             environment,
             self.runtime,
             environment.traversal,
-            documents=self._list_members,
+            places=MeetingPlaces(environment.key.peer, lambda: self._documents, environment.clock),
             publish=self._publish,
             serves_anybody=environment.serves_anybody,
         )
@@ -98,12 +99,6 @@ class Node:
             self.runtime,
             environment.clock,
         )
-
-    def _list_members(self) -> list[tuple[DocumentId, frozenset[PeerId]]]:
-        return [
-            (owner.document.document, frozenset(owner.document.ledger.membership.members()))
-            for owner in self._documents
-        ]
 
     # -- Opening and closing --
 
@@ -301,7 +296,9 @@ class Node:
         """Make an invite; see `Document.invite`."""
         self._check()
         reachable = replace(wish, addresses=wish.addresses or await self._find_addresses())
-        return await joining.invite(owner, self.environment, self.peers, reachable)
+        invite = await joining.invite(owner, self.environment, self.peers, reachable)
+        self._be_found()
+        return invite
 
     async def confirm(self, owner: DocumentOwner, code: str) -> PeerId:
         """Let in who waits with that code; see `Document.confirm`."""

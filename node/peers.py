@@ -277,10 +277,10 @@ class Peers:
             if waiting is not None:
                 self._begin_dial(peer, waiting)
 
-    def introduce(self, peer: PeerId, document: DocumentId) -> None:
-        """Know by which document a peer can be found, before we are a member of it."""
+    def introduce(self, peer: PeerId, discovery_key: bytes) -> None:
+        """Know by which key a peer can be found, before we are a member of its document."""
         if isinstance(self._network, ReachingNetwork):
-            self._network.introduce(peer, document)
+            self._network.introduce(peer, discovery_key)
 
     async def connect(self, peer: PeerId, addresses: Sequence[str]) -> Link:
         """Give the connection to a peer, dialling it now if there is none.

@@ -10,7 +10,7 @@ from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.connectivity.nat import Mapping
 from domain.connectivity.server import RendezvousServer, is_rendezvous
 from domain.errors import ConfigurationError, DialError, HandshakeError, NetworkError
-from domain.identifiers import DocumentId, PeerId
+from domain.identifiers import PeerId
 from domain.ports.environment import Clock
 from domain.ports.network import Connection, NetworkInterface
 from domain.ports.traversal import Traversal
@@ -46,11 +46,11 @@ class ReachingNetwork(NetworkInterface):
         self._signalling = signalling
         self._runtime = runtime
         self._clock = clock
-        self._documents: dict[PeerId, DocumentId] = {}
+        self._keys: dict[PeerId, bytes] = {}
 
-    def introduce(self, peer: PeerId, document: DocumentId) -> None:
-        """Know a document by which a peer can be found, though we are no member yet."""
-        self._documents[peer] = document
+    def introduce(self, peer: PeerId, discovery_key: bytes) -> None:
+        """Know a key by which a peer can be found, though we are no member of any document of it yet."""
+        self._keys[peer] = discovery_key
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -82,8 +82,8 @@ class ReachingNetwork(NetworkInterface):
         elif lifecycle is not None:
             lifecycle.take(Step.INITIALIZE, now=self._clock.now())
         if self._signalling.can_signal():
-            document = self._documents.get(peer)
-            race.add(lambda: self._signalling.reach(peer, document, race.alone))
+            key = self._keys.get(peer)
+            race.add(lambda: self._signalling.reach(peer, key, race.alone))
         return await race.run()
 
     async def accept(self) -> Connection:

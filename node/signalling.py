@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from typing import Final
 
 from blake3 import blake3
@@ -19,6 +19,7 @@ from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.candidate import CandidateKind
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.diagnosis import ServerReport
+from domain.connectivity.meeting import HOUR_S, hours_around, rendezvous_tag
 from domain.connectivity.nat import UNKNOWN, Mapping, keeps_relay, wants_relay
 from domain.connectivity.offer import (
     LIFETIME_S,
@@ -33,7 +34,6 @@ from domain.connectivity.offer import (
 )
 from domain.connectivity.server import RendezvousServer
 from domain.connectivity.signal import (
-    HOUR_S,
     Deliver,
     Forward,
     Nobody,
@@ -41,16 +41,16 @@ from domain.connectivity.signal import (
     Signal,
     decode_signal,
     encode_signal,
-    rendezvous_tag,
     signal_channel,
 )
 from domain.errors import ConnectionLostError, DialError, NetworkError, PeerError
 from domain.events import SecurityEvent
-from domain.identifiers import DocumentId, PeerId
+from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
     FORWARDS_BURST,
     FORWARDS_PER_S,
+    MEETING_KEYS_MAX,
     OFFERS_ANSWERED_MAX,
     RENDEZVOUS_TAGS_MAX,
     SIGNAL_ROUTES_MAX,
@@ -58,6 +58,7 @@ from domain.limits import (
 from domain.ports.network import Channel, Connection
 from domain.ports.traversal import Traversal
 from node.environment import Environment
+from node.meeting import MeetingPlaces
 from node.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -69,17 +70,8 @@ RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
 RECONNECT_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 DAY_S: Final = 86_400
-HOURS_AROUND: Final = (-1, 0, 1)
-"""Clocks differ, and a tag is looked up around the change of the hour."""
-
-
-def discovery_key(document: DocumentId) -> bytes:
-    """The key of a document from which tags follow: the one place that decides what it is.
-
-    It is made of the id, which members and invited devices know and nobody else; so whoever was removed can still
-    compute the tags, and see that a member is there.
-    """
-    return blake3(document, derive_key_context="culm discovery v1").digest()
+REGISTER_S: Final = 30.0
+"""How often tags are looked at: the hour changes, and so do secrets and invites."""
 
 
 @dataclass(eq=False, slots=True)
@@ -113,7 +105,7 @@ class Signalling:
         environment: Everything outside.
         runtime: Starts tasks.
         traversal: Opens ways.
-        documents: Gives the documents of this node, and who the members are.
+        places: Gives where the members of our documents meet.
         publish: Takes security events.
         serves_anybody: Whether this node hands on offers for strangers too.
     """
@@ -124,20 +116,21 @@ class Signalling:
         runtime: Runtime,
         traversal: Traversal,
         *,
-        documents: Callable[[], Sequence[tuple[DocumentId, frozenset[PeerId]]]],
+        places: MeetingPlaces,
         publish: Callable[[SecurityEvent], None],
         serves_anybody: bool,
     ) -> None:
         self._environment = environment
         self._runtime = runtime
         self._traversal = traversal
-        self._documents = documents
+        self._places = places
         self._publish = publish
         self._serves_anybody = serves_anybody
         self._links: dict[SignalLink, None] = {}
         self._by_tag: dict[bytes, dict[SignalLink, None]] = {}
         self._linked = asyncio.Event()
         self._waiting: dict[bytes, tuple[PeerId, asyncio.Future[Offer]]] = {}
+        self._instead: dict[bytes, Forward] = {}
         self._log = OfferLog()
         self._answering = 0
         self._renewing: set[PeerId] = set()
@@ -205,8 +198,10 @@ class Signalling:
                     self._forward(link, tag, sealed)
             case Deliver(sealed):
                 self._take_offer(link, sealed)
-            case Nobody():  # others may have it; who waits has a deadline
+            case Nobody(tag):  # others may have it; who waits has a deadline
                 logger.info("offer.nobody", extra={"server": link.connection.peer.short})
+                if tag in self._instead and link.bucket.take(self._environment.clock.now()):
+                    link.say(self._instead[tag])
 
     def _set_tags(self, link: SignalLink, tags: Sequence[bytes]) -> None:
         for tag in link.tags:
@@ -280,9 +275,10 @@ class Signalling:
     def _own_tags(self) -> tuple[bytes, ...]:
         own = self._environment.key.peer
         tags = [
-            rendezvous_tag(discovery_key(document), own, hour=self._hour + offset)
-            for document, _ in self._documents()
-            for offset in HOURS_AROUND
+            rendezvous_tag(key, own, hour=hour)
+            for place in self._places()
+            for key in self._places.own_keys(place)
+            for hour in hours_around(self._hour)
         ]
         return (self._reply_tag, *tags[: RENDEZVOUS_TAGS_MAX - 1])
 
@@ -297,7 +293,7 @@ class Signalling:
     async def _keep_registered(self) -> None:
         while True:
             self.register()
-            await asyncio.sleep(HOUR_S / 4)
+            await asyncio.sleep(REGISTER_S)
 
     # --- Reaching somebody ---
 
@@ -308,14 +304,14 @@ class Signalling:
     async def reach(
         self,
         peer: PeerId,
-        document: DocumentId | None = None,
+        discovery_key: bytes | None = None,
         found: Callable[[], None] = lambda: None,
     ) -> Connection:
         """Connect to a peer that cannot be dialled: exchange offers, then meet.
 
         Args:
             peer: Whom.
-            document: A document that it is a member of; None for any that we share.
+            discovery_key: By which it is found; None for those of a document that we share.
             found: Told once a way is open, before it is used.
 
         Raises:
@@ -326,15 +322,16 @@ class Signalling:
                 await self._linked.wait()
         for is_again in (False, True):
             try:
-                await self._exchange(peer, document, is_again=is_again)
+                await self._exchange(peer, discovery_key, is_again=is_again)
                 return await self._traversal.dial_punched(peer, found)
             except DialError:
                 if is_again:
                     raise
         raise AssertionError
 
-    async def _exchange(self, peer: PeerId, document: DocumentId | None, *, is_again: bool) -> None:
+    async def _exchange(self, peer: PeerId, discovery_key: bytes | None, *, is_again: bool) -> None:
         """Exchange offers with a peer, and let the traversal probe where it may be."""
+        tags = self._tags_of(peer, discovery_key)
         nat = self._traversal.nat
         with_relay = keeps_relay(nat) or is_again
         candidates = await self._traversal.candidates(with_relay=with_relay, is_fresh=is_again)
@@ -354,30 +351,39 @@ class Signalling:
         answered: asyncio.Future[Offer] = asyncio.get_running_loop().create_future()
         self._waiting[offer.offer_id] = (peer, answered)
         try:
-            self._send_offer(offer, document)
+            self._send_offer(offer, tags)
             async with asyncio.timeout(ANSWER_S_MAX):
                 answer = await answered
         except TimeoutError:
             raise DialError("the peer did not answer through any rendezvous") from None
         finally:
             del self._waiting[offer.offer_id]
+            for tag in tags:
+                self._instead.pop(tag, None)
         self._traversal.punch(peer, key, answer.candidates, answer.nat)
 
-    def _send_offer(self, offer: Offer, document: DocumentId | None) -> None:
-        sealed = seal_offer(offer, self._environment.key, self._environment.entropy.draw)
-        shared = [document] if document is not None else []
-        shared += [each for each, members in self._documents() if offer.recipient in members]
-        if not shared:
+    def _tags_of(self, peer: PeerId, discovery_key: bytes | None) -> tuple[bytes, ...]:
+        """The tags under which a peer may be found, the likeliest first."""
+        keys = [] if discovery_key is None else [discovery_key]
+        keys += [key for place in self._places() if peer in place.members for key in place.keys]
+        if not keys:
             raise DialError("we share no document with that peer")
+        tags = [rendezvous_tag(key, peer, hour=self._hour) for key in keys]
+        return tuple(dict.fromkeys(tags))[:MEETING_KEYS_MAX]
+
+    def _send_offer(self, offer: Offer, tags: Sequence[bytes]) -> None:
+        """Send an offer under the first tag; under each next one where nobody is found under that before."""
+        sealed = seal_offer(offer, self._environment.key, self._environment.entropy.draw)
         logger.info("offer.sent", extra={"peer": offer.recipient.short, "links": len(self._links)})
-        tag = rendezvous_tag(discovery_key(shared[0]), offer.recipient, hour=self._hour)
+        for tag, following in pairwise(tags):
+            self._instead[tag] = Forward(following, sealed)
         routes = 0
         for link in list(self._links):
             if link.connection.peer == offer.recipient:
                 link.say(Deliver(sealed))  # on the connection itself, which may still work one way
             elif routes < SIGNAL_ROUTES_MAX:
                 routes += 1
-                link.say(Forward(tag, sealed))
+                link.say(Forward(tags[0], sealed))
 
     def _take_offer(self, link: SignalLink, sealed: bytes) -> None:
         now_us = self._environment.clock.timestamp_us()
@@ -435,7 +441,7 @@ class Signalling:
         """Exchange offers again with peers whose ways have all fallen silent."""
         while True:
             peer = await self._traversal.trouble()
-            is_met = any(peer in members for _, members in self._documents())
+            is_met = any(peer in place.members for place in self._places())
             if is_met and peer not in self._renewing:
                 self._renewing.add(peer)
                 self._runtime.spawn(self._renew(peer), f"renew {peer.short}")

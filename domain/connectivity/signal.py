@@ -14,12 +14,10 @@ from domain.codec import CodecError, decode_array, encode, take_bytes, take_int,
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.offer import TAG_BYTES
 from domain.errors import PeerError
-from domain.identifiers import PeerId
 from domain.limits import OFFER_BYTES_MAX, RENDEZVOUS_TAGS_MAX
 
 CAPABILITY: Final = "rendezvous"
 """In the hello: forwards offers for anybody."""
-HOUR_S: Final = 3_600
 _REGISTER, _FORWARD, _DELIVER, _NOBODY = 0, 1, 2, 3
 _BYTES_MAX: Final = RENDEZVOUS_TAGS_MAX * (TAG_BYTES + 2) + 64
 
@@ -59,12 +57,6 @@ Signal = Register | Forward | Deliver | Nobody
 def signal_channel(binding: bytes) -> bytes:
     """The name of the channel of a connection on which signals go."""
     return blake3(binding, derive_key_context="culm signal v1").digest()
-
-
-def rendezvous_tag(discovery_key: bytes, peer: PeerId, *, hour: int) -> bytes:
-    """Under which tag a peer is reached in an hour (counted since 1970 UTC), by who knows the key of the document."""
-    purpose = b"rendezvous" + hour.to_bytes(8, "big") + peer
-    return blake3(purpose, key=discovery_key).digest(length=TAG_BYTES)
 
 
 def encode_signal(signal: Signal) -> bytes:

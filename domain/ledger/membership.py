@@ -7,7 +7,7 @@ resolved: that is the usual case, and it costs what the changes about one device
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -193,6 +193,17 @@ class Membership:
             if invitation.terms.key == key:
                 return operation_id, invitation
         return None
+
+    def latest_invitations(self, now_us: int) -> Iterator[Invitation]:
+        """Give the invites by which somebody may still join, those that came last first."""
+        for operation_id, invitation in reversed(self._invitations.items()):
+            terms = invitation.terms
+            if (
+                terms.expires_us > now_us
+                and not self.is_revoked(operation_id)
+                and self.uses(operation_id) < terms.uses
+            ):
+                yield invitation
 
     def is_revoked(self, invite: OperationId) -> bool:
         """Whether nobody may join by that invite any more, since it was revoked or does not count."""

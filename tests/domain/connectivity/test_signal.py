@@ -1,4 +1,4 @@
-"""Signals: round trip, and everything else is a typed error. Tags change and say nothing."""
+"""Signals: round trip, and everything else is a typed error."""
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,8 @@ from domain.connectivity.signal import (
     Signal,
     decode_signal,
     encode_signal,
-    rendezvous_tag,
 )
 from domain.errors import PeerError
-from domain.identifiers import PeerId
 from domain.limits import OFFER_BYTES_MAX, RENDEZVOUS_TAGS_MAX
 
 TAGS = st.binary(min_size=32, max_size=32)
@@ -57,13 +55,3 @@ def test_other_bytes_are_a_typed_error(data: bytes) -> None:
 def test_wrong_shapes_and_sizes_are_refused(value: list[object]) -> None:
     with pytest.raises(PeerError):
         decode_signal(encode(value))  # type: ignore[arg-type]
-
-
-def test_tags_differ_by_document_peer_and_hour() -> None:
-    tags = {
-        rendezvous_tag(key * 32, PeerId(peer * 32), hour=hour)
-        for key in (b"k", b"l")
-        for peer in (b"p", b"q")
-        for hour in (1, 2)
-    }
-    assert len(tags) == 8

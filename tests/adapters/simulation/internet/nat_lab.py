@@ -108,14 +108,14 @@ class NatLab:
         )
 
     @asynccontextmanager
-    async def servers(self) -> AsyncIterator[None]:
-        """Run the servers."""
+    async def servers(self) -> AsyncIterator[Node]:
+        """Run the servers, and give the rendezvous."""
         await self.stun.start()
         await self.turn.start()
         config = NodeConfig(listen=f"{RENDEZVOUS}:{NODE_PORT}", is_rendezvous=True)
         async with self.node("rendezvous", config) as node:
             self.via = (f"{node.peer_id}@{RENDEZVOUS}:{NODE_PORT}",)
-            yield
+            yield node
         self.turn.close()
         self.stun.close()
 

@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from adapters.simulation.internet.nat import PORT_RESTRICTED
+from adapters.simulation.internet.nat import PORT_RESTRICTED, SYMMETRIC
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
+from domain.connectivity.meeting import HOUR_S, rendezvous_tag
 from domain.connectivity.signal import Signal, encode_signal
+from domain.limits import OLD_KEY_S
+from domain.operations.control import Remove
+from domain.operations.kind import Kind
 from node import NodeConfig
-from node.signalling import Signalling, SignalLink
+from node.signalling import REGISTER_S, Signalling, SignalLink
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import LEFT, LISTEN, RIGHT, TYPES, NatLab
 
@@ -75,6 +79,39 @@ async def test_a_rendezvous_learns_neither_document_nor_text_nor_who_they_are(
     ):
         assert secret not in everything
     assert {bytes(left.peer_id), bytes(right.peer_id)}.isdisjoint(showing)
+
+
+@pytest.mark.slow
+async def test_who_was_away_is_found_and_who_was_removed_finds_nobody(seed: int) -> None:
+    """Bob is away while Eve is removed: he goes by the old key, as she does, but he is looked for."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, SYMMETRIC)  # so that what Ada remembers of Bob does not lead to him
+    lab.house(RIGHT, 2, PORT_RESTRICTED)
+    lab.house("third", 3, PORT_RESTRICTED)
+    async with lab.servers() as server, lab.node(RIGHT) as ada:
+        founded = await ada.create("shared")
+        founded.text("body").insert(0, "founded ")
+        async with lab.node("third") as eve, lab.node(LEFT) as bob:
+            for guest in (eve, bob):
+                await (await guest.join(await founded.invite(expires_s=60))).synced()
+        await founded._owner.write_control(Kind.REMOVE, Remove(member=eve.peer_id))
+        founded.text("body").insert(0, "without Eve ")
+        await founded.durable()
+        known = eve._documents.get(founded.id).document.keyring.discovery_keys.values()
+        await asyncio.sleep(OLD_KEY_S + REGISTER_S + 1.0)
+        hour = lab.world.machine(RIGHT).clock.timestamp_us() // 1_000_000 // HOUR_S
+        traces = {
+            rendezvous_tag(key, ada.peer_id, hour=each)
+            for key in known
+            for each in range(hour - 3, hour + 3)
+        }
+        assert server._signalling is not None
+        assert len(server._signalling._by_tag) > 3  # Ada is found there
+        assert traces
+        assert traces.isdisjoint(server._signalling._by_tag)
+        async with lab.node(LEFT) as bob:
+            document = await bob.document(founded.id)
+            await until(lambda: "without Eve" in str(document.text("body")))
 
 
 @pytest.mark.parametrize("name", [*TYPES, "udp-blocked", "public"])
