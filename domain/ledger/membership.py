@@ -76,6 +76,10 @@ class Membership:
         self._odds_are_many = False
         self._resolved: OrderedDict[tuple[int, ...], frozenset[OperationId]] = OrderedDict()
         self._standings: OrderedDict[tuple[PeerId, tuple[int, ...]], Standing] = OrderedDict()
+        # By everything: asked at each step of every exchange, changed by a change of membership alone.
+        self._everything: Vector = {}
+        self._roles: dict[PeerId, Role | None] = {}
+        self._void: frozenset[OperationId] | None = None
 
     # -- As of a causal past --
 
@@ -140,16 +144,21 @@ class Membership:
     @property
     def everything(self) -> Vector:
         """The causal past that holds all changes."""
-        return {slot: changes[-1].seq_num + 1 for slot, changes in self._by_slot.items()}
+        return self._everything
 
     def void(self) -> frozenset[OperationId]:
         """Give the changes that do not count."""
-        past = self.everything
-        return self._void_at(past, self._key(past))
+        if self._void is None:
+            self._void = self._void_at(self._everything, self._key(self._everything))
+        return self._void
 
     def role(self, peer: PeerId) -> Role | None:
         """Give the peer's role."""
-        return self.role_at(peer, self.everything)
+        if peer not in self._about:
+            return None
+        if peer not in self._roles:
+            self._roles[peer] = self.role_at(peer, self._everything)
+        return self._roles[peer]
 
     def members(self) -> dict[PeerId, Role]:
         """Give all members with their roles."""
@@ -294,6 +303,9 @@ class Membership:
             )
         if isinstance(body, Add):
             self._additions.setdefault(body.invite, []).append(change)
+        self._everything = {**self._everything, change.slot: change.seq_num + 1}
+        self._roles.clear()
+        self._void = None
 
     def _make(
         self,
