@@ -193,6 +193,7 @@ class Member:
                 await self._save(document, unsure)
         while unsure:
             await self._save(document, unsure)
+            await asyncio.sleep(HURRY_S)  # a disk that is full says so at once
         await self._ending.wait()
 
     async def _save(self, document: Document, unsure: list[str]) -> None:

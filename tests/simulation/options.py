@@ -5,7 +5,7 @@ from random import Random
 from typing import Final
 
 NAMES: Final = "abcdefgh"
-COUNT_WEIGHTS: Final = (5, 5, 3, 2, 1, 1, 1)
+COUNT_WEIGHTS: Final = (12, 12, 6, 3, 1, 1, 1)
 """How often there are 2, 3, ... 8 of them: what each says goes to all others, so many are dear."""
 ROGUE: Final = "rogue"
 ROGUES: Final = ("garbage", "flood")
@@ -70,7 +70,7 @@ def draw_options(seed: int) -> Options:
     faults = [_draw_fault(random, names, faulty_s) for _ in range(random.randint(0, 12))]
     return Options(
         names=names,
-        edits=_draw_edits(random),
+        edits=_draw_edits(random, len(names)),
         faulty_s=faulty_s,
         delay_s=random.choice((0.0, 0.001, 0.02, 0.15)),
         jitter_s=random.choice((0.0, 0.005, 0.1, 0.5)),
@@ -83,10 +83,14 @@ def draw_options(seed: int) -> Options:
     )
 
 
-def _draw_edits(random: Random) -> int:
-    """Mostly few: most of what can go wrong between edits goes wrong between the first fifty."""
-    few, some, many = EDITS_MIN, random.randint(EDITS_MIN, 2 * EDITS_MIN), EDITS_MAX
-    return random.choice((few, few, few, few, some, some, some, random.randint(few, many)))
+def _draw_edits(random: Random, nodes: int) -> int:
+    """Mostly few: most of what can go wrong between edits goes wrong between the first fifty.
+
+    Each edit goes from everybody to everybody, so many edits of many nodes are as dear as a hundred scenarios.
+    """
+    some, many = random.randint(EDITS_MIN, 2 * EDITS_MIN), random.randint(EDITS_MIN, EDITS_MAX)
+    weights = (nodes * nodes, 3, 1 / nodes)
+    return random.choices((EDITS_MIN, some, many), weights)[0]
 
 
 def _draw_fault(random: Random, names: str, faulty_s: float) -> Fault:

@@ -19,6 +19,8 @@ from tests.simulation.member import AdaptersOpener, Board
 FLOOD_OPERATIONS: Final = 60
 FLOOD_MESSAGES: Final = 200
 GARBAGE_BYTES_MAX: Final = 2_000
+ATTACKS_MAX: Final = 12
+"""What as many do not break, more of the same does not, and each is as dear as many edits."""
 PAUSE_S: Final = (0.2, 2.0)
 DIAL_S_MAX: Final = 5.0
 JOIN_S_MAX: Final = 30.0
@@ -52,12 +54,12 @@ class Rogue:
         self._board = board
 
     async def run(self) -> None:
-        """Do harm until cancelled."""
+        """Do harm, until it was enough, or cancelled."""
         document = await self._become_member()
         async with self._adapters.open_adapters(self._machine, NodeConfig()) as environment:
             hostile = leave(self._machine, document, environment.network)
             try:
-                while True:
+                for _ in range(ATTACKS_MAX):
                     await self._attack_somebody(hostile)
                     await asyncio.sleep(self._random.uniform(*PAUSE_S))
             finally:
