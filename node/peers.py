@@ -252,7 +252,7 @@ class Peers:
             status.lifecycle = self._make_lifecycle(peer)
         dial = self._dial_wanted(peer, status, status.lifecycle)
         task = self._runtime.spawn(dial, f"dial {peer.short}")
-        task.add_done_callback(lambda _: self._end_dial(status, task))
+        task.add_done_callback(lambda _: self._end_dial(peer, status, task))
         status.dial = task
 
     async def _dial_wanted(
@@ -267,9 +267,11 @@ class Peers:
             status.dial = None
             self._adopt(connection)
 
-    def _end_dial(self, status: PeerStatus, task: asyncio.Task[None]) -> None:
+    def _end_dial(self, peer: PeerId, status: PeerStatus, task: asyncio.Task[None]) -> None:
         if status.dial is task:
             status.dial = None
+            if status.is_wanted:  # the connection that it gave way to may have ended before it
+                self._dial_soon(peer, status)
         self._dial_count -= 1
         while self._queue and self._dial_count < PEERS_DIALLED_MAX:
             peer = self._queue.popleft()

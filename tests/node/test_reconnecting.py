@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 
 from domain.connectivity.close_codes import CloseCode
-from domain.connectivity.lifecycle import State
+from domain.connectivity.lifecycle import Lifecycle, State
 from domain.events import ConnectionActive, Event, NetworkErrorMet, PeerDisconnected
+from domain.identifiers import PeerId
 from domain.limits import (
     BACK_OFF_S_MAX,
     DIAL_S_MAX,
@@ -20,6 +21,7 @@ from domain.limits import (
     RETRIES_MAX,
     UNUSED_S_MAX,
 )
+from domain.ports.network import Connection
 from node import Document, Node
 from node.simulation import NodeNetwork
 
@@ -272,6 +274,40 @@ def test_a_dial_that_fails_leaves_the_attempt_of_a_connect_alone(network: NodeNe
 
     for turns in range(TURNS):
         network.run(partial(scenario, turns))
+
+
+def test_a_link_that_ends_before_the_dial_that_it_cancelled_has_is_made_again(
+    network: NodeNetwork,
+) -> None:
+    async def scenario(lingers_s: float) -> None:
+        async with AsyncExitStack() as stack:
+            nodes = [
+                await stack.enter_async_context(network.node(name)) for name in ("alice", "bob")
+            ]
+            low, high = sorted(nodes, key=lambda node: node.peer_id)  # the dial of `high` gives way
+            dial = high.peers._network.dial
+
+            async def dial_and_linger(
+                peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
+            ) -> Connection:
+                try:
+                    return await dial(peer, addresses, lifecycle)
+                finally:
+                    await asyncio.sleep(lingers_s)  # what a relay is given back in, for instance
+
+            high.peers._network.dial = dial_and_linger  # type: ignore[method-assign]
+            high.peers.want(low.peer_id, ("nowhere:1",))
+            await asyncio.sleep(0.1)
+            await low.peers.connect(high.peer_id, high.addresses)
+            while not high.peers.links():  # noqa: ASYNC110 - looking is free in virtual time
+                await asyncio.sleep(0.001)
+            for link in high.peers.links():
+                link.connection.close(CloseCode.INTERNAL_ERROR, "a test")
+            await asyncio.sleep(1)
+            await until_joined(low, high, BACK_OFF_S_MAX + TRY_S_MAX)
+
+    for lingers_s in (0.0, 0.5, 3.0):
+        network.run(partial(scenario, lingers_s))
 
 
 # --- Away ---
