@@ -147,11 +147,16 @@ class _Race:
         except asyncio.CancelledError:
             if self._won.done() and self._won.exception() is None:
                 self._won.result().close(CloseCode.NORMAL, "the dial was given up")
+            self._end()
+            await asyncio.wait(self._tasks)  # nothing of it takes a step once the caller goes on
             raise
         finally:
-            self._won.cancel()
-            for task in self._tasks:
-                task.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        self._won.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def _try(self, number: int, way: Way) -> None:
         await asyncio.sleep(number * HEAD_START_S)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from adapters.simulation.internet.reproducible import reproducible_transport
-from domain.connectivity.lifecycle import State
+from domain.connectivity.lifecycle import Lifecycle, State
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.whole_nodes import (
     LEFT,
@@ -107,3 +107,25 @@ async def test_a_machine_that_crashed_gets_what_it_missed(seed: int) -> None:
         assert sorted(str(founded.text("body")).split()) == ["first", "missed", "second"]
         ending.set()
         await second
+
+
+async def test_of_a_dial_that_is_given_up_nothing_goes_on(seed: int) -> None:
+    """Else it would take steps of a life cycle that waits for its next try by then, which no table has."""
+    situation = Situation(seed, LOSSY)
+    async with situation.node(PUBLIC) as public, situation.node(LEFT) as left:
+        lifecycle = Lifecycle(now=asyncio.get_running_loop().time())
+        running: list[str] = []
+
+        async def attempt() -> None:
+            try:
+                await left.peers._network.dial(public.peer_id, ("198.51.100.9:1",), lifecycle)
+            finally:
+                running.extend(task.get_name() for task in asyncio.all_tasks())
+
+        dial = asyncio.create_task(attempt())
+        await asyncio.sleep(0.1)
+        assert lifecycle.state is State.CONNECTING
+        dial.cancel()
+        await asyncio.wait([dial])
+        assert running
+        assert f"reach {public.peer_id.short}" not in running
