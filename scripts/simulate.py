@@ -45,6 +45,7 @@ def main() -> int:
             edits=arguments.edits,
             faults=arguments.faults,
             rogue=arguments.rogue,
+            changes=arguments.changes,
         )
         reports: Iterator[Report] = iter([simulate(arguments.seed, options, mode)])
     else:
@@ -87,6 +88,9 @@ def _parse() -> argparse.Namespace:
     cut.add_argument("--edits", type=int, help="so many edits of each")
     cut.add_argument("--faults", metavar="N,N", help="of its faults those with these numbers")
     cut.add_argument("--no-rogue", dest="rogue", action="store_false", help="no rogue")
+    cut.add_argument(
+        "--no-changes", dest="changes", action="store_false", help="no changes of who may do what"
+    )
     arguments = parser.parse_args()
     if arguments.seed is not None and (arguments.nodes or arguments.edits or arguments.faults):
         arguments.shrink = False

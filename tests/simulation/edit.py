@@ -25,9 +25,11 @@ class Editor:
     Args:
         random: Where the choices come from.
         name: The author, in lower-case letters; it begins each mark.
+        is_flat: Whether it makes nothing that others could edit within: what is made within something that counts no
+            longer is not seen either.
     """
 
-    def __init__(self, random: Random, name: str) -> None:
+    def __init__(self, random: Random, name: str, *, is_flat: bool = False) -> None:
         self._random = random
         self._name = name
         self._count = 0
@@ -40,12 +42,15 @@ class Editor:
             (self._set_hot, 2),
             (self._insert_item, 3),
             (self._delete_item, 1),
-            (self._nest, 2),
-            (self._edit_nested, 4),
-            (self._add_element, 2),
-            (self._edit_element, 2),
-            (self._delete_element, 1),
         )
+        if not is_flat:
+            self._kinds += (
+                (self._nest, 2),
+                (self._edit_nested, 4),
+                (self._add_element, 2),
+                (self._edit_element, 2),
+                (self._delete_element, 1),
+            )
 
     def edit(self, document: Document) -> list[str]:
         """Make one edit, or a few in one transaction; give the marks that came in with it."""

@@ -82,11 +82,15 @@ class Member:
         self.failures: list[str] = []
         self.is_in_hurry = False
         self.edits_left = options.edits
+        self._unsure: list[str] = []
+        self._is_doubtful = False
+        self._doubts = 0
         self._adapters = adapters
         self._options = options
         self._board = board
         self._random = Random(f"{seed} author {machine.name}")
-        self._editor = Editor(self._random, machine.name)
+        is_flat = machine.name in options.demoted
+        self._editor = Editor(self._random, machine.name, is_flat=is_flat)
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_going_down = False
@@ -179,7 +183,7 @@ class Member:
             for machine in self._board.machines:
                 node.peers.want(machine.key.peer, (machine.address,))
         self.document = document
-        unsure: list[str] = []
+        self._unsure = []
         pause_s = self._options.faulty_s / self._options.edits
         while self.edits_left:
             await asyncio.sleep(
@@ -188,23 +192,36 @@ class Member:
             for _ in range(self._random.choice((1, 1, 5))):
                 if self.edits_left:
                     self.edits_left -= 1
-                    unsure += self._editor.edit(document)
+                    made = self._editor.edit(document)
+                    self._unsure += [] if self._is_doubtful else made
             if self._random.random() < self._options.durable_share:
-                await self._save(document, unsure)
-        while unsure:
-            await self._save(document, unsure)
+                await self._save(document)
+        while self._unsure:
+            await self._save(document)
             await asyncio.sleep(HURRY_S)  # a disk that is full says so at once
         await self._ending.wait()
 
-    async def _save(self, document: Document, unsure: list[str]) -> None:
-        made = tuple(unsure)
+    async def _save(self, document: Document) -> None:
+        made, doubts = tuple(self._unsure), self._doubts
         try:
             async with asyncio.timeout(5):
                 await document.durable()
         except (UnsavedEditsError, TimeoutError):
             return
-        self.acknowledged.update(made)
-        del unsure[: len(made)]
+        if doubts == self._doubts:
+            self.acknowledged.update(made)
+            del self._unsure[: len(made)]
+
+    def begin_doubt(self, sure: set[str]) -> None:
+        """From now on its edits may come to nothing, and so may all that it made before but these."""
+        self._is_doubtful = True
+        self._doubts += 1
+        self._unsure.clear()
+        self.acknowledged &= sure
+
+    def end_doubt(self) -> None:
+        """From now on its edits count again."""
+        self._is_doubtful = False
 
     async def _enter(self, node: Node) -> Document:
         while True:
@@ -220,14 +237,18 @@ class Member:
         if self.is_founder:
             document = known[0] if known else await node.create("shared")
             if self._board.invite is None:
-                uses = len(self._options.names) - 1 + (self._options.rogue is not None)
-                self._board.invite = await document.invite(uses=uses, expires_s=10_000)
+                await self.renew_invite(document)
             return document
         if known:
             return known[0]
         if self._board.invite is None:
             raise InviteError("unreachable", "there is no invite yet")
         return await node.join(self._board.invite)
+
+    async def renew_invite(self, document: Document) -> None:
+        """Make an invite for all, and put it on the board."""
+        uses = len(self._options.names) - 1 + (self._options.rogue is not None)
+        self._board.invite = await document.invite(uses=uses, expires_s=10_000)
 
     async def wait_for_peers(self, within_s: float) -> bool:
         """Wait until everybody whom it is connected to has acknowledged everything."""

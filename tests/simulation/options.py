@@ -8,8 +8,10 @@ NAMES: Final = "abcdefgh"
 COUNT_WEIGHTS: Final = (12, 12, 6, 3, 1, 1, 1)
 """How often there are 2, 3, ... 8 of them: what each says goes to all others, so many are dear."""
 ROGUE: Final = "rogue"
-ROGUES: Final = ("garbage", "flood")
+ROGUES: Final = ("garbage", "flood", "removed")
 ROGUE_SHARE: Final = 0.15
+CHANGES: Final = ("rotate", "rotate", "manage", "read", "read", "invite")
+CHANGES_SHARE: Final = 0.4
 EDITS_MIN: Final = 50
 EDITS_MAX: Final = 500
 
@@ -31,6 +33,20 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of who may do what, `at_s` seconds after the start.
+
+    `kind` is `rotate` (`name` makes a new secret), `manage` (it becomes a manager), `read` (it may not write, for
+    `lasts_s` seconds), or `invite` (the founder revokes the invite and makes another).
+    """
+
+    at_s: float
+    kind: str
+    name: str
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """A scenario.
 
@@ -46,6 +62,7 @@ class Options:
         is_mesh: Whether all know where all are; else only where the founder is, so that everything goes through it.
         faults: What goes wrong.
         rogue: What one more member does who breaks the rules, if there is one.
+        changes: What changes in who may do what.
     """
 
     names: str
@@ -59,6 +76,12 @@ class Options:
     is_mesh: bool
     faults: tuple[Fault, ...]
     rogue: str | None = None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def demoted(self) -> frozenset[str]:
+        """Who may not write for a while."""
+        return frozenset(change.name for change in self.changes if change.kind == "read")
 
 
 def draw_options(seed: int) -> Options:
@@ -80,7 +103,23 @@ def draw_options(seed: int) -> Options:
         is_mesh=random.random() < 0.7,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
         rogue=random.choice(ROGUES) if random.random() < ROGUE_SHARE else None,
+        changes=_draw_changes(Random(f"{seed} changes"), names, faulty_s),
     )
+
+
+def _draw_changes(random: Random, names: str, faulty_s: float) -> tuple[Change, ...]:
+    if random.random() > CHANGES_SHARE:
+        return ()
+    changes = [
+        Change(
+            at_s=random.uniform(0, faulty_s),
+            kind=random.choice(CHANGES),
+            name=random.choice(names[1:]),
+            lasts_s=random.uniform(0, faulty_s / 2),
+        )
+        for _ in range(random.randint(1, 2))
+    ]
+    return tuple(sorted(changes, key=lambda change: change.at_s))
 
 
 def _draw_edits(random: Random, nodes: int) -> int:
@@ -126,6 +165,7 @@ def narrow(
     edits: int | None = None,
     faults: str | None = None,
     rogue: bool = True,
+    changes: bool = True,
 ) -> Options:
     """Give a shorter scenario: with fewer nodes and edits, and of the faults only those with these numbers.
 
@@ -135,6 +175,7 @@ def narrow(
         edits: How many edits each makes.
         faults: The numbers of the faults that stay, from 0, with commas between them.
         rogue: Whether the rogue stays.
+        changes: Whether who may do what changes.
     """
     kept = options.faults
     if faults is not None:
@@ -147,4 +188,5 @@ def narrow(
         edits=min(options.edits, edits or options.edits),
         faults=tuple(fault for fault in kept if set(fault.hosts) <= set(names)),
         rogue=options.rogue if rogue else None,
+        changes=tuple(change for change in options.changes if changes and change.name in names),
     )

@@ -1,6 +1,7 @@
-"""One more member of a scenario, who joins in good order and breaks the rules from then on, until all is well."""
+"""One more member of a scenario, who joins in good order and does harm from then on, until all is well."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
 from typing import Final
@@ -26,12 +27,10 @@ DIAL_S_MAX: Final = 5.0
 JOIN_S_MAX: Final = 30.0
 
 
-class Rogue:
+class Rogue(ABC):
     """Joins with a node, switches it off, and goes on with its key.
 
     Args:
-        kind: What it does: `garbage` (bytes that are no messages) or `flood` (operations whose past never comes, and
-            questions whose answers it does not take).
         machine: Where its key is.
         adapters: Opens what a node needs to run on it.
         seed: What chance follows.
@@ -39,15 +38,9 @@ class Rogue:
     """
 
     def __init__(
-        self,
-        kind: str,
-        machine: SimulatedMachine,
-        adapters: AdaptersOpener,
-        seed: int,
-        board: Board,
+        self, machine: SimulatedMachine, adapters: AdaptersOpener, seed: int, board: Board
     ) -> None:
-        self._attack = {"garbage": self._send_garbage, "flood": self._flood}[kind]
-        self._machine = machine
+        self.machine = machine
         self._adapters = adapters
         self._random = Random(f"{seed} rogue")
         self._victims: Sequence[SimulatedMachine] = [*board.machines]
@@ -55,9 +48,16 @@ class Rogue:
 
     async def run(self) -> None:
         """Do harm, until it was enough, or cancelled."""
-        document = await self._become_member()
-        async with self._adapters.open_adapters(self._machine, NodeConfig()) as environment:
-            hostile = leave(self._machine, document, environment.network)
+        await self.misbehave(await self._become_member())
+
+    @abstractmethod
+    async def misbehave(self, document: DocumentId) -> None:
+        """Do harm to a document, of which it is a member now."""
+
+    async def attack_all(self, document: DocumentId) -> None:
+        """Attack one after the other, with what its node has left."""
+        async with self._adapters.open_adapters(self.machine, NodeConfig()) as environment:
+            hostile = leave(self.machine, document, environment.network)
             try:
                 for _ in range(ATTACKS_MAX):
                     await self._attack_somebody(hostile)
@@ -65,12 +65,16 @@ class Rogue:
             finally:
                 await environment.network.close(CloseCode.NORMAL, "enough")
 
+    @abstractmethod
+    async def attack(self, hostile: Hostile, connection: Connection) -> None:
+        """Do harm to the other end of a connection."""
+
     async def _attack_somebody(self, hostile: Hostile) -> None:
         victim = self._random.choice(self._victims)
         try:
             async with asyncio.timeout(DIAL_S_MAX):
                 connection = await hostile.connect(victim.key.peer, victim.address)
-                await self._attack(hostile, connection)
+                await self.attack(hostile, connection)
         except (NetworkError, TimeoutError):
             pass
 
@@ -78,7 +82,7 @@ class Rogue:
         while True:
             try:
                 async with (
-                    self._adapters.open_adapters(self._machine, NodeConfig()) as environment,
+                    self._adapters.open_adapters(self.machine, NodeConfig()) as environment,
                     Node.run(environment) as node,
                 ):
                     return await self._join(node)
@@ -89,7 +93,7 @@ class Rogue:
         if self._board.invite is None:
             raise InviteError("unreachable", "there is no invite yet")
         document = await node.join(self._board.invite)
-        owner, content = document._owner, self._machine.disk.content
+        owner, content = document._owner, self.machine.disk.content
         async with asyncio.timeout(
             JOIN_S_MAX
         ):  # until it has been given a secret, and that is on disk
@@ -102,6 +106,32 @@ class Rogue:
                 )
             )
         return document.id
+
+
+class Vandal(Rogue):
+    """Sends bytes that are no messages, operations whose past never comes, or questions whose answers it does not take.
+
+    Args:
+        kind: Which: `garbage` or `flood`.
+        machine: See `Rogue`, like the others.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        machine: SimulatedMachine,
+        adapters: AdaptersOpener,
+        seed: int,
+        board: Board,
+    ) -> None:
+        super().__init__(machine, adapters, seed, board)
+        self._attack = {"garbage": self._send_garbage, "flood": self._flood}[kind]
+
+    async def misbehave(self, document: DocumentId) -> None:
+        await self.attack_all(document)
+
+    async def attack(self, hostile: Hostile, connection: Connection) -> None:
+        await self._attack(hostile, connection)
 
     async def _send_garbage(self, hostile: Hostile, connection: Connection) -> None:
         garbage = self._random.randbytes(self._random.randint(1, GARBAGE_BYTES_MAX))

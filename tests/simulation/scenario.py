@@ -5,7 +5,7 @@ A scenario depends on its seed alone; `python -m scripts.simulate --seed N` repe
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -13,8 +13,10 @@ from typing import Final
 from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.loop import run
 from domain.errors import StorageError
+from tests.simulation.changes import Changes
 from tests.simulation.checkers import (
     Bounds,
+    Checker,
     EqualReplicas,
     Log,
     NothingLost,
@@ -22,8 +24,9 @@ from tests.simulation.checkers import (
 )
 from tests.simulation.disk_first import DiskFirst
 from tests.simulation.member import Board, Member, tell
-from tests.simulation.options import ROGUE, Fault, Options, draw_options
-from tests.simulation.rogue import Rogue
+from tests.simulation.options import ROGUE, Change, Fault, Options, draw_options
+from tests.simulation.removed import NothingFromRemoved, RemovedMember
+from tests.simulation.rogue import Rogue, Vandal
 from tests.simulation.stage import Mode, Stage, make_stage
 
 LISTEN_S: Final = 30.0
@@ -67,7 +70,10 @@ class Scenario:
         self.stage = stage
         self.bounds = Bounds()
         self.disk_first = DiskFirst()
-        self.log = Log(is_rogue_about=options.rogue is not None)
+        self.log = Log(
+            is_rogue_about=options.rogue is not None,
+            is_voided=options.rogue == "removed" or bool(options.demoted),
+        )
         self.complaints: list[str] = []
         self.crashes = 0
         self.settled_s: float | None = None
@@ -76,9 +82,18 @@ class Scenario:
         self.members = {
             machine.name: Member(machine, stage, seed, options, board) for machine in board.machines
         }
-        self._rogue: Rogue | None = None
-        if options.rogue is not None:
-            self._rogue = Rogue(options.rogue, stage.machine(ROGUE), stage, seed, board)
+        self._rogue = self._make_rogue(board)
+        self._changes = Changes(options, board, self.members)
+
+    def _make_rogue(self, board: Board) -> Rogue | None:
+        kind = self.options.rogue
+        if kind is None:
+            return None
+        machine = self.stage.machine(ROGUE)
+        if kind == "removed":
+            founder = self.members[self.options.names[0]]
+            return RemovedMember(machine, self.stage, self.seed, board, founder)
+        return Vandal(kind, machine, self.stage, self.seed, board)
 
     async def run(self) -> Report:
         """Run it to its end."""
@@ -106,19 +121,23 @@ class Scenario:
         started = asyncio.get_running_loop().time()
         for member in self.members.values():
             member.start()
-        faults = []
-        for fault in self.options.faults:
-            await self._sleep_until(started + fault.at_s)
-            faults.append(group.create_task(self._let_happen(fault), name=f"fault {fault.kind}"))
+        happening = []
+        everything: list[Fault | Change] = [*self.options.faults, *self.options.changes]
+        for each in sorted(everything, key=lambda each: each.at_s):
+            await self._sleep_until(started + each.at_s)
+            happening.append(group.create_task(self._let_happen(each), name=each.kind))
         await self._sleep_until(started + self.options.faulty_s)
-        for each in faults:
-            await each
+        for task in happening:
+            await task
 
     @staticmethod
     async def _sleep_until(when: float) -> None:
         await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
 
-    async def _let_happen(self, fault: Fault) -> None:
+    async def _let_happen(self, fault: Fault | Change) -> None:
+        if isinstance(fault, Change):
+            await self._changes.make(fault)
+            return
         match fault.kind:
             case "crash" | "stop":
                 await self._let_down(self.members[fault.hosts[0]], fault)
@@ -206,11 +225,18 @@ class Scenario:
         await asyncio.sleep(LISTEN_S)
         self.complaints += trace.check(members, loop.time())
         trace.quiet_since = None
-        for checker in (EqualReplicas(), NothingLost(), self.bounds, self.disk_first):
+        for checker in self._checkers_of_healed():
             self.complaints += checker.check(members)
         for member in members:
             if not await member.wait_for_peers(5):
                 self.complaints.append(f"{member.name} lacks acknowledgements of its peers")
+
+    def _checkers_of_healed(self) -> Iterator[Checker]:
+        rogue = None if self._rogue is None else self._rogue.machine
+        yield EqualReplicas(without=None if rogue is None else rogue.key.peer)
+        yield from (NothingLost(), self.bounds, self.disk_first)
+        if rogue is not None and self.options.rogue == "removed":
+            yield NothingFromRemoved(rogue)
 
     def _are_heights_equal(self) -> bool:
         heights = [

@@ -19,6 +19,7 @@ class Cut:
     edits: int
     faults: tuple[int, ...]
     rogue: bool
+    changes: bool
 
     @classmethod
     def whole(cls, options: Options) -> "Cut":
@@ -28,6 +29,7 @@ class Cut:
             edits=options.edits,
             faults=tuple(range(len(options.faults))),
             rogue=options.rogue is not None,
+            changes=bool(options.changes),
         )
 
     def apply(self, options: Options) -> Options:
@@ -38,12 +40,14 @@ class Cut:
             edits=self.edits,
             faults=",".join(map(str, self.faults)),
             rogue=self.rogue,
+            changes=self.changes,
         )
 
     def flags(self) -> str:
         """Say it as the options of the command that runs it."""
         faults = f"--faults={','.join(map(str, self.faults))}"
         without = "" if self.rogue else " --no-rogue"
+        without += "" if self.changes else " --no-changes"
         return f"--nodes={self.nodes} --edits={self.edits} {faults}{without}"
 
 
@@ -80,6 +84,8 @@ def _shorter(cut: Cut) -> Iterator[Cut]:
         yield replace(cut, faults=cut.faults[half:])
     if cut.rogue:
         yield replace(cut, rogue=False)
+    if cut.changes:
+        yield replace(cut, changes=False)
     for nodes in range(NODES_MIN, cut.nodes):
         yield replace(cut, nodes=nodes)
     for edits in EDITS_TRIED:
