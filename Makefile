@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-all sim mutants battery check bench format coverage lock wheel clean
+.PHONY: help venv demo test test-all sim mutants battery fuzz check bench format coverage lock wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -46,6 +46,9 @@ mutants: $(NEEDED) ## Put known bugs into copies of the code, and see each caugh
 battery: $(NEEDED) ## Run the long tests of reliability, going on where it stopped (ARGS="--part kills")
 	$(BIN)/python -m scripts.battery $(ARGS)
 
+fuzz: $(NEEDED) ## Feed every parser with what nobody would send (ARGS="--part invite --inputs 100000")
+	$(BIN)/python -m scripts.fuzz $(ARGS)
+
 check: $(NEEDED) ## Check format, lint, types, import contracts and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -66,7 +69,7 @@ coverage: $(NEEDED) ## Run the tests and show the branches that none of them tak
 
 lock: $(NEEDED) ## Lock the dependencies again (ARGS=--upgrade for the newest of each)
 	$(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
-		--extra dev --extra bench --generate-hashes --no-header --no-emit-index-url \
+		--extra dev --extra bench --extra fuzz --generate-hashes --no-header --no-emit-index-url \
 		--output-file requirements.lock $(ARGS) pyproject.toml
 
 wheel: $(NEEDED) ## Build dist/culm-*.whl
