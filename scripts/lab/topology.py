@@ -1,6 +1,9 @@
-"""The network of the lab: two houses behind boxes, and a public segment, each in a network namespace of its own.
+"""The network of the lab: three houses behind boxes, and a public segment, each in a network namespace of its own.
 
     ha 10.213.1.2 -[lan]- na 198.51.100.101 -[wan]- pub 198.51.100.1, .10, .11 -[wan]- nb 198.51.100.102 -[lan]- hb
+
+House a has more: a second host `ka` (10.213.1.3), and a second box `ma` (10.213.1.4) with the host `da` (10.213.4.2)
+behind both. Host `ha` also has a plug in house c, which is down until it is switched to it.
 
 The prefixes are for documentation (RFC 5737) or of a private range that few use, and exist in these namespaces alone.
 Everything carries the number of our process in its name, and is gone when the block ends, however it ends.
@@ -18,7 +21,9 @@ from typing import Final
 
 from scripts.lab.rules import rules
 
-SIDES: Final = ("a", "b")
+SIDES: Final = ("a", "b", "c")
+INNER: Final = "10.213.1.4"
+SPARE: Final = "eth1"
 PUBLIC: Final = "198.51.100.1"
 SERVERS: Final = ("198.51.100.10", "198.51.100.11")
 WIRE: Final = Path(__file__).with_name("wire.py")
@@ -87,7 +92,7 @@ class Topology:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.wires: dict[str, Wire] = {}
-        self._ports = {"a": 10_000, "b": 10_000}
+        self._ports = dict.fromkeys(SIDES, 10_000)
         self._types: dict[str, str] = {}
 
     def name(self, short: str) -> str:
@@ -115,6 +120,20 @@ class Topology:
         self.inside(f"n{side}", "nft", "-f", "-", given=text)
         self.flush(side)
 
+    def set_inner_nat(self, kind: str) -> None:
+        """Let the inner box of house a be of a type."""
+        text = rules(kind, public=INNER, lan="10.213.4.0/24", ports="10000-19999")
+        self.inside("ma", "nft", "-f", "-", given=text)
+        self.inside("ma", "conntrack", "-F")
+
+    def switch(self, *, to_spare: bool) -> None:
+        """Let host `ha` go by house c from now on, or by its own house again: one plug is pulled, the other is in."""
+        gone, used = ("eth0", SPARE) if to_spare else (SPARE, "eth0")
+        self.inside("ha", "ip", "link", "set", gone, "down")
+        self.inside("ha", "ip", "link", "set", used, "up")
+        gateway = "10.213.3.1" if to_spare else "10.213.1.1"
+        self.inside("ha", "ip", "route", "replace", "default", "via", gateway)
+
     def flush(self, side: str) -> None:
         """Let a box forget its mappings."""
         self.inside(f"n{side}", "conntrack", "-F")
@@ -126,7 +145,7 @@ class Topology:
 
     def block_udp(self, side: str) -> None:
         """Let a box drop all UDP to and from the other box."""
-        other = self.public_address(next(each for each in SIDES if each != side))
+        other = self.public_address("b" if side == "a" else "a")
         text = f"""
 table ip block {{
   chain both {{ type filter hook forward priority -10; policy accept;
@@ -155,13 +174,14 @@ def build() -> Iterator[Topology]:
     _install()
     topology = Topology(f"culm{os.getpid() % 100_000}")
     with ExitStack() as stack:
-        for short in ("pub", "na", "nb", "ha", "hb"):
+        for short in ("pub", "na", "nb", "nc", "ha", "hb", "hc", "ka", "ma", "da"):
             run("ip", "netns", "add", topology.name(short))
             stack.callback(_delete, topology.name(short))
             topology.inside(short, "ip", "link", "set", "lo", "up")
         _build_public(topology)
         for side in SIDES:
             _build_house(topology, side, stack)
+        _build_more(topology)
         yield topology
 
 
@@ -201,16 +221,43 @@ def _build_house(topology: Topology, side: str, stack: ExitStack) -> None:
     topology.inside(box, "ip", "addr", "add", f"{topology.public_address(side)}/24", "dev", "wan")
     topology.inside(box, "ip", "link", "set", "wan", "up")
     topology.inside(box, "ip", "route", "add", "default", "via", PUBLIC)
-    run(
-        *("ip", "link", "add", "lan", "netns", topology.name(box), "type", "veth"),
-        *("peer", "name", "eth0", "netns", topology.name(host)),
-    )
+    _build_lan(topology, box, number)
+    _plug(topology, host, box, number)
+    topology.inside(host, "ip", "route", "add", "default", "via", f"10.213.{number}.1")
+
+
+def _build_lan(topology: Topology, box: str, number: int) -> None:
+    """Give a box a local network, into which hosts can be plugged."""
+    topology.inside(box, "ip", "link", "add", "lan", "type", "bridge")
     topology.inside(box, "ip", "addr", "add", f"10.213.{number}.1/24", "dev", "lan")
     topology.inside(box, "ip", "link", "set", "lan", "up")
     topology.inside(box, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-    topology.inside(host, "ip", "addr", "add", f"10.213.{number}.2/24", "dev", "eth0")
-    topology.inside(host, "ip", "link", "set", "eth0", "up")
-    topology.inside(host, "ip", "route", "add", "default", "via", f"10.213.{number}.1")
+
+
+def _plug(
+    topology: Topology, host: str, box: str, number: int, *, last: int = 2, name: str = "eth0"
+) -> None:
+    """Plug a host into the local network of a box, as 10.213.`number`.`last`."""
+    run(
+        *("ip", "link", "add", f"to{host}", "netns", topology.name(box), "type", "veth"),
+        *("peer", "name", name, "netns", topology.name(host)),
+    )
+    topology.inside(box, "ip", "link", "set", f"to{host}", "master", "lan", "up")
+    topology.inside(host, "ip", "addr", "add", f"10.213.{number}.{last}/24", "dev", name)
+    topology.inside(host, "ip", "link", "set", name, "up")
+
+
+def _build_more(topology: Topology) -> None:
+    """House a's second host, its inner box, and the plug of its first host in house c."""
+    _plug(topology, "ka", "na", 1, last=3)
+    topology.inside("ka", "ip", "route", "add", "default", "via", "10.213.1.1")
+    _plug(topology, "ma", "na", 1, last=4, name="wan")
+    topology.inside("ma", "ip", "route", "add", "default", "via", "10.213.1.1")
+    _build_lan(topology, "ma", 4)
+    _plug(topology, "da", "ma", 4)
+    topology.inside("da", "ip", "route", "add", "default", "via", "10.213.4.1")
+    _plug(topology, "ha", "nc", 3, last=9, name=SPARE)
+    topology.inside("ha", "ip", "link", "set", SPARE, "down")
 
 
 def _start_wire(topology: Topology, side: str, stack: ExitStack) -> Wire:
