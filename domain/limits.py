@@ -227,6 +227,11 @@ OFFER_S_MAX: Final = 60.0  # what an offer opens is forgotten then; also how far
 RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 3 hours of 170 documents
 
 # --- Reaching peers (ours) ---
+ANNOUNCED_NAMES_MAX: Final = 32  # one for each document: what a packet of mDNS holds with addresses
+LOOKED_FOR_NAMES_MAX: Final = 16_384  # members of all documents, by key and hour: 1 MB
+SIGHTING_ADDRESSES_MAX: Final = 4  # that one announcement is believed to have
+SIGHTINGS_PER_S: Final = 1 / 30  # of one peer that make us dial: back-off does the rest
+SIGHTINGS_BURST: Final = 3.0  # it moves, and comes with a second interface
 MEETING_INVITES_MAX: Final = 8  # the latest invites of a document that others may find us by
 OLD_KEY_S: Final = 3_600.0  # a key that was replaced still finds us for so long: who writes is told
 OFFERS_KEPT_MAX: Final = 1_024  # ids of offers that have come, for a minute at most: 100 KB

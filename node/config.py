@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 CONGESTION_CONTROLS: Final = ("culm", "cubic", "reno")
+LAN_MODES: Final = ("off", "listen", "announce")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,8 @@ class NodeConfig:
         via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
         passphrase: What locks the key file, where anything does; a data directory that is new is locked by it.
         is_rendezvous: Whether this node is one, for anybody.
+        lan: What it does in the local network: `off`; `listen` for members that announce themselves; `announce` itself
+            too, under names that only members can tell.
     """
 
     listen: str | None = None
@@ -30,4 +33,5 @@ class NodeConfig:
     turn: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     is_rendezvous: bool = False
+    lan: str = LAN_MODES[0]
     passphrase: str | None = field(default=None, repr=False)

@@ -18,7 +18,7 @@ from domain import limits
 from domain.connectivity.address import AddressError, parse_address
 from domain.connectivity.server import RendezvousServer, parse_stun, parse_turn
 from domain.errors import ConfigurationError
-from node.config import CONGESTION_CONTROLS, NodeConfig
+from node.config import CONGESTION_CONTROLS, LAN_MODES, NodeConfig
 
 FILE_NAME: Final = "culm.toml"
 PREFIX: Final = "CULM_"
@@ -50,6 +50,7 @@ class Configuration:
         turn: TURN servers, separated by commas.
         via: Rendezvous nodes, separated by commas.
         rendezvous: Whether this node is one: `yes` or `no`.
+        lan: What it does in the local network.
         passphrase_file: A file whose first line is the passphrase that locks the keys.
         log_level: From which level on something is logged.
         log_format: How.
@@ -63,6 +64,7 @@ class Configuration:
     turn: Setting
     via: Setting
     rendezvous: Setting
+    lan: Setting
     passphrase_file: Setting
     log_level: Setting
     log_format: Setting
@@ -82,6 +84,7 @@ class Configuration:
             turn=_split(self.turn.value),
             via=_split(self.via.value),
             is_rendezvous=self.rendezvous.value == "yes",
+            lan="off" if is_local else self.lan.value or "",
             passphrase=self.passphrase(),
         )
 
@@ -172,6 +175,7 @@ DEFAULTS: Final[Mapping[str, str | None]] = {
     "turn": None,
     "via": None,
     "rendezvous": "no",
+    "lan": NodeConfig().lan,
     "passphrase_file": None,
     "log_level": "warning",
     "log_format": "text",
@@ -184,6 +188,7 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "turn": _list_of(parse_turn),
     "via": _list_of(RendezvousServer.parse),
     "rendezvous": _one_of("yes", "no"),
+    "lan": _one_of(*LAN_MODES),
     "passphrase_file": _check_not_empty,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from domain.connectivity.server import RendezvousServer
 from domain.identity import DeviceKey
+from domain.ports.discovery import Discovery
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import NetworkInterface
 from domain.ports.pairwise import PairwiseChannel
@@ -32,6 +33,8 @@ class Environment:
         traversal: Gets through NAT boxes; None where there are none.
         rendezvous: Nodes that hand on offers for us.
         serves_anybody: Whether we hand on offers for strangers.
+        discovery: Notices members in the local network; None where nobody is to be noticed.
+        announces: Whether they notice us.
         memory_bytes: Says what the process holds, where the system tells.
     """
 
@@ -48,4 +51,6 @@ class Environment:
     traversal: Traversal | None = None
     rendezvous: Sequence[RendezvousServer] = ()
     serves_anybody: bool = False
+    discovery: Discovery | None = None
+    announces: bool = False
     memory_bytes: Callable[[], int | None] = lambda: None

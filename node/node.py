@@ -25,6 +25,7 @@ from node.events import EventStream, Filter, Listener
 from node.exchange import Exchange
 from node.explaining import explain_document
 from node.meeting import MeetingPlaces
+from node.nearby import Nearby
 from node.owner import DocumentOwner
 from node.peers import Peers
 from node.reaching import ReachingNetwork
@@ -60,6 +61,9 @@ class Node:
         self._statistics = Statistics(environment.clock)
         self._documents = Documents(environment, runtime, self._publish)
         self._is_closed = False
+        self._places = MeetingPlaces(
+            environment.key.peer, lambda: self._documents, environment.clock
+        )
         self._signalling = self._make_signalling()
         self.admission = InviteAdmission(environment, lambda: self._documents, self._publish)
         self.peers = Peers(
@@ -74,6 +78,7 @@ class Node:
                 statistics=self._statistics,
             )
         )
+        self._nearby = self._make_nearby()
 
     def _make_signalling(self) -> Signalling | None:
         environment = self.environment
@@ -83,7 +88,7 @@ class Node:
             environment,
             self.runtime,
             environment.traversal,
-            places=MeetingPlaces(environment.key.peer, lambda: self._documents, environment.clock),
+            places=self._places,
             publish=self._publish,
             serves_anybody=environment.serves_anybody,
         )
@@ -98,6 +103,20 @@ class Node:
             self._signalling,
             self.runtime,
             environment.clock,
+        )
+
+    def _make_nearby(self) -> Nearby | None:
+        environment = self.environment
+        if environment.discovery is None:
+            return None
+        return Nearby(
+            environment.discovery,
+            self._places,
+            environment.clock,
+            own_id=environment.key.peer,
+            announces=environment.announces,
+            own_addresses=lambda: environment.network.addresses,
+            found=self.peers.sign_of_life,
         )
 
     # -- Opening and closing --
@@ -144,6 +163,8 @@ class Node:
             self._signalling.start(self.environment.rendezvous)
         for owner in self._documents:
             self._want_members(owner)
+        if self._nearby is not None:
+            self._nearby.start(self.runtime)
 
     async def _close(self) -> None:
         self._is_closed = True
@@ -327,9 +348,11 @@ class Node:
         return Document(self, owner)
 
     def _be_found(self) -> None:
-        """Let members of our documents find us through others."""
+        """Let members of our documents find us through others, and nearby."""
         if self._signalling is not None:
             self._signalling.register()
+        if self._nearby is not None:
+            self._nearby.update()
 
     def _want_members(self, owner: DocumentOwner) -> None:
         for peer in owner.document.ledger.membership.members():

@@ -29,6 +29,7 @@ class PeerStatus:
 
     Attributes:
         lifecycle: Of its connection, or of the dial that is under way, or of the last one.
+        nearby: Where it was last seen in the local network; hearsay, which is tried first and not remembered.
         shown: The state that was last told.
         tries: Tries in a row that came to nothing, for the back-off.
         failures: Those of them that count against the peer.
@@ -37,6 +38,7 @@ class PeerStatus:
 
     lifecycle: Lifecycle
     addresses: tuple[str, ...] = ()
+    nearby: tuple[str, ...] = ()
     link: Link | None = None
     dial: asyncio.Task[None] | None = None
     shown: State = State.DISCONNECTED

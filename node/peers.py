@@ -143,13 +143,12 @@ class Peers:
         if status.is_news:
             self._news.ring()
 
-    def sign_of_life(self, peer: PeerId, addresses: Sequence[str] = ()) -> None:
-        """Dial a wanted peer now, whatever it waits for: it was discovered, or somebody has just heard it."""
+    def sign_of_life(self, peer: PeerId, nearby: Sequence[str] = ()) -> None:
+        """Dial a wanted peer now, whatever it waits for: it was seen nearby, or somebody has just heard it."""
         status = self.known.get(peer)
         if status is None or not status.is_wanted:
             return
-        if self._learn(status, addresses):
-            self._news.ring()
+        status.nearby = tuple(nearby)
         status.tries = status.failures = 0
         self._dial_soon(peer, status)
 
@@ -259,7 +258,8 @@ class Peers:
         self, peer: PeerId, status: PeerStatus, lifecycle: Lifecycle
     ) -> None:  # of the turn that started it: by now, the peer may have another one
         try:
-            connection = await self._dial(peer, status.addresses, lifecycle)
+            addresses = tuple(dict.fromkeys((*status.nearby, *status.addresses)))
+            connection = await self._dial(peer, addresses, lifecycle)
         except NetworkError as error:
             status.dial = None
             self._take_error(peer, status, error)
@@ -329,7 +329,9 @@ class Peers:
 
     def _can_find(self, status: PeerStatus) -> bool:
         signalling = self._services.signalling
-        return bool(status.addresses) or (signalling is not None and signalling.can_signal())
+        return bool(status.addresses or status.nearby) or (
+            signalling is not None and signalling.can_signal()
+        )
 
     def _take_error(self, peer: PeerId, status: PeerStatus, met: NetworkError) -> None:
         """Do about an error what the table says."""

@@ -33,6 +33,8 @@ _HOUSES: Final = tuple(
     map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
 """RFC 1918, RFC 6598, RFC 4193."""
+_NEAR_BITS: Final = {4: 24, 6: 64}
+"""The networks that are usual where addresses are public."""
 OFFERED: Final = (
     CandidateKind.HOST,
     CandidateKind.SERVER_REFLEXIVE,
@@ -73,6 +75,21 @@ def is_public(address: Address) -> bool:
         return False
     found = ip_address(address.host)
     return not any(found.version == each.version and found in each for each in _HOUSES)
+
+
+def is_near(address: Address, own: Iterable[Address]) -> bool:
+    """Whether an address may be in our local network: in the range of a house, or beside one of our own.
+
+    So that nobody there makes us send to a third party elsewhere.
+    """
+    if not is_probable(address):
+        return False
+    found = ip_address(address.host)
+    return not is_public(address) or any(
+        found in ip_network(f"{each.host}/{_NEAR_BITS[found.version]}", strict=False)
+        for each in filter(is_probable, own)
+        if ip_address(each.host).version == found.version
+    )
 
 
 def encode_candidates(candidates: Iterable[Candidate]) -> list[Value]:

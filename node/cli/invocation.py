@@ -11,6 +11,7 @@ import typer
 
 from node.cli.failure import failures_reported
 from node.cli.logs import start_logging
+from node.config import LAN_MODES
 from node.configuration import LOG_FORMATS, LOG_LEVELS, Configuration, read_configuration
 
 
@@ -75,6 +76,15 @@ Via = Annotated[
         show_default=False,
     ),
 ]
+Lan = Annotated[
+    str | None,
+    typer.Option(
+        "--lan",
+        metavar="|".join(LAN_MODES),
+        help="Find members in the local network: listen, or announce this node to them too.",
+        show_default=False,
+    ),
+]
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv for everything.")
 ]
@@ -103,6 +113,7 @@ COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
     ("stun", Stun, None),
     ("turn", Turn, None),
     ("via", Via, None),
+    ("lan", Lan, None),
     ("verbose", Verbose, 0),
     ("log_level", LogLevel, None),
     ("log_format", LogFormat, None),
@@ -168,6 +179,7 @@ def _invocation(common: dict[str, Any]) -> Invocation:
         "stun": common["stun"],
         "turn": common["turn"],
         "via": common["via"],
+        "lan": common["lan"],
         "rendezvous": "yes" if common.get("rendezvous") else None,
         "log_level": level,
         "log_format": common["log_format"],

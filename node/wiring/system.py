@@ -1,11 +1,12 @@
 """The real environment of a node: a data directory and a UDP socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
 
+from adapters.discovery.mdns import MdnsDiscovery
 from adapters.quic.network import QuicNetwork
 from adapters.ratchet.channel import RatchetPairwiseChannel
 from adapters.sql.database import SqlDatabase
@@ -13,10 +14,11 @@ from adapters.system import key_file
 from adapters.system.data_directory import open_data_directory
 from adapters.system.environment import SystemClock, SystemEntropy, resident_bytes
 from adapters.system.key_file import DeviceSecrets, load, load_or_create
-from domain.errors import NetworkError
+from domain.connectivity.address import Address
+from domain.errors import ConfigurationError, NetworkError
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
-from node.config import NodeConfig
+from node.config import LAN_MODES, NodeConfig
 from node.environment import Environment
 from node.wiring.traversal import make_traversal, rendezvous_servers
 
@@ -43,6 +45,7 @@ async def open_adapters(
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
             traversal = make_traversal(network, config, clock, entropy)
+            discovery = make_discovery(config, network.find_local_addresses)
             yield Environment(
                 key=key,
                 storage_key=secrets.storage_key,
@@ -57,8 +60,23 @@ async def open_adapters(
                 traversal=traversal,
                 rendezvous=rendezvous_servers(config),
                 serves_anybody=config.is_rendezvous,
+                discovery=discovery,
+                announces=config.lan == "announce",
                 memory_bytes=resident_bytes,
             )
+
+
+def make_discovery(
+    config: NodeConfig, addresses: Callable[[], Sequence[Address]]
+) -> MdnsDiscovery | None:
+    """Make what watches the local network, where that is wanted.
+
+    Raises:
+        ConfigurationError: What is wanted there is unknown.
+    """
+    if config.lan not in LAN_MODES:
+        raise ConfigurationError(f"lan is one of {', '.join(LAN_MODES)}, not {config.lan!r}")
+    return MdnsDiscovery(addresses) if config.lan != "off" else None
 
 
 def is_locked(path: str | PathLike[str]) -> bool:

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from adapters.control.client import ControlClient
 from domain.errors import CulmError
+from scripts.lab.rules import TYPES
 from scripts.lab.topology import PUBLIC, SERVERS, LabError, Topology
 
 PORT: Final = 4_433
@@ -255,25 +256,32 @@ class Lab:
 
     @contextmanager
     def houses(
-        self, a: str, b: str, *, flags: Sequence[str] = ()
+        self, a: str, b: str, *, hosts: tuple[str, str] = ("ha", "hb")
     ) -> Iterator[tuple[LabNode, LabNode]]:
-        """Let boxes be of these types, and run a fresh node in each house."""
+        """Let boxes be of these types, and run a fresh node in each house, or at those hosts."""
         self._count += 1
-        for side, kind in (("a", a), ("b", b)):
+        for side, kind in (("a", a), ("b", b), ("c", a)):
             self.topology.set_nat(side, kind)
+        self.topology.set_inner_nat(a if a in TYPES else "port-restricted")
         with ExitStack() as stack:
             nodes = [
                 stack.enter_context(
                     node(
                         self.topology,
-                        f"h{side}",
-                        self._directory / f"{self._count}{side}",
-                        [*self.flags, *flags],
+                        host,
+                        self._directory / f"{self._count}{host}",
+                        self.flags,
                     )
                 )
-                for side in ("a", "b")
+                for host in hosts
             ]
             yield nodes[0], nodes[1]
+
+    @contextmanager
+    def alone(self, host: str, directory: str, flags: Sequence[str]) -> Iterator[LabNode]:
+        """Run a node that is told of no server; the directory says who it is."""
+        with node(self.topology, host, self._directory / directory, flags) as running:
+            yield running
 
 
 @contextmanager

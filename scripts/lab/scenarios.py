@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from scripts.lab.neighbors import meet_nearby
 from scripts.lab.processes import Lab, LabNode, until
 
 STEP_S: Final = 0.5
@@ -73,10 +74,11 @@ async def play(
     change: Change,
     *,
     nats: tuple[str, str] = ("port-restricted-remapping", "port-restricted-remapping"),
+    hosts: tuple[str, str] = ("ha", "hb"),
     outage_s: float = 0.0,
 ) -> dict[str, Any]:
     """Let two meet and write, change something, and see."""
-    with lab.houses(*nats) as (left, right):
+    with lab.houses(*nats, hosts=hosts) as (left, right):
         for node in (left, right):
             await until(lambda: _knows_its_nat(node), within_s=10.0)  # noqa: B023 - awaited here
         documents = {}
@@ -180,6 +182,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "turn-restart": lambda lab: play(lab, _restart_turn, nats=("symmetric", "symmetric")),
     "stun-gone": lambda lab: play(lab, _stop_stun),
     "loss-5": lambda lab: play(lab, _lose(0.025)),
+    "nearby": meet_nearby,
     "loss-20": lambda lab: play(lab, _lose(0.106)),
 }
 """By name; losses are of each wire and direction: two of them make the 5 and 20 % of a way."""

@@ -41,6 +41,11 @@ def test_port_restricted_boxes_let_nodes_meet_directly() -> None:
     assert (result["connected"], result["direct"]) == (1, 1), result
 
 
+def test_two_in_one_house_find_each_other_with_no_server() -> None:
+    result = lab("scenario", "nearby")
+    assert (result["ok"], result["lost"]) == (True, 0), result
+
+
 def test_a_relay_helps_where_no_udp_leaves() -> None:
     result = lab("matrix", "--pairs", "udp-blocked:symmetric")
     assert (result["connected"], result["direct"]) == (1, 0), result

@@ -1,0 +1,1 @@
+"""Who is in the local network, by multicast DNS."""
