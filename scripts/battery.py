@@ -27,6 +27,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 STATE: Final = ROOT / ".battery.json"
 CHUNK_S_MAX: Final = 3_600
 SHOWN_LINES_MAX: Final = 30
+QUIET: Final = ("-q", "-x", "-p", "no:cacheprovider", f"--timeout={CHUNK_S_MAX}")
+FUZZED: Final = 20
+"""How many targets `tests/fuzz/targets.py` has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,25 @@ def schedules(mode: str, count: int, size: int) -> tuple[Chunk, ...]:
 
 def tests(path: str, count: int, size: int, variable: str) -> tuple[Chunk, ...]:
     """A test that does something so often in a row, with another seed each time."""
-    quiet = ("-q", "-x", "-p", "no:cacheprovider", f"--timeout={CHUNK_S_MAX}")
     return tuple(
         Chunk(
             units=size,
-            command=("pytest", *quiet, path),
+            command=("pytest", *QUIET, path),
             environment={variable: str(size), "CULM_TEST_SEED": str(1_000 + number)},
         )
         for number in range(count // size)
+    )
+
+
+def fuzzing(count: int, size: int) -> tuple[Chunk, ...]:
+    """So many inputs in all, so many of a row for each target, another row each time."""
+    units = size * FUZZED
+    return tuple(
+        Chunk(
+            units=units,
+            command=("scripts.fuzz", "--inputs", str(size), "--seed", str(number)),
+        )
+        for number in range(count // units)
     )
 
 
@@ -101,6 +115,27 @@ PARTS: Final = (
         name="flips",
         unit="flipped bits in each file of a database",
         chunks=tests("tests/adapters/sql/test_damage.py", 1_000, 250, "CULM_TEST_FLIPS"),
+    ),
+    Part(
+        name="power-cuts",
+        unit="power cuts between two sync points",
+        chunks=tests("tests/adapters/sql/test_power_cut.py", 1_000, 250, "CULM_TEST_CUTS"),
+    ),
+    Part(
+        name="write-faults",
+        unit="runs in which each write fails in turn",
+        chunks=(
+            Chunk(
+                units=1,
+                command=("pytest", *QUIET, "tests/adapters/sql/test_write_faults.py"),
+                environment={"CULM_TEST_FAULT_STEP": "1"},
+            ),
+        ),
+    ),
+    Part(
+        name="fuzz",
+        unit="inputs for everything that reads bytes from outside",
+        chunks=fuzzing(1_000_000, 2_500),
     ),
     Part(
         name="histories",

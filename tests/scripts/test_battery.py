@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.battery import PARTS, Chunk, Notes, Part, current_code, pending, report, run
+from scripts.battery import FUZZED, PARTS, Chunk, Notes, Part, current_code, pending, report, run
+from tests.fuzz.targets import TARGETS
 from tests.tidy.repository import ROOT
 
 HOLDS = Chunk(units=2, command=("platform",))
@@ -58,6 +59,10 @@ def test_part_names_commands_that_exist_and_seeds_that_differ(each: Part) -> Non
             assert all(name in source or name == "CULM_TEST_SEED" for name in chunk.environment)
         else:
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
+def test_every_target_is_fuzzed() -> None:
+    assert len(TARGETS) == FUZZED
 
 
 def test_code_is_named_the_same_while_nothing_changes() -> None:
