@@ -1,11 +1,11 @@
 """What a simulated disk holds: the state that a database would have."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from domain.errors import StorageError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
-from domain.ports.storage import PeerRecord, Snapshot, StoredOperation
+from domain.ports.storage import LogCut, PeerRecord, Snapshot, StoredOperation
 
 Heights = dict[PeerId, dict[LogKey, int]]
 
@@ -41,6 +41,19 @@ class Ledger:
             self.arrivals[position] = len(self.operations)
             self.places[operation.operation_id] = position
         return len(self.operations)
+
+    def with_split(self, cut: LogCut) -> "Ledger":
+        """Give the operations, those of a log from that number on as those of another."""
+        changed = Ledger(damaged=self.damaged)
+        changed.append(
+            [
+                replace(each, log=cut.rest)
+                if each.log == cut.log and each.seq_num >= cut.first
+                else each
+                for each in self.operations
+            ]
+        )
+        return changed
 
     def without(self, logs: Mapping[LogKey, int]) -> "Ledger":
         """Give the operations but for the ends of some logs."""
@@ -91,6 +104,23 @@ class DiskContent:
                 kept.pop(name, None)
             else:
                 kept[name] = sealed
+        return last
+
+    def split(
+        self,
+        document: DocumentId,
+        cut: LogCut,
+        operations: Sequence[StoredOperation],
+    ) -> int:
+        """Cut a log in two, add operations, and drop the snapshot, all or none.
+
+        Raises:
+            StorageError: Another operation has the same place in a log; nothing has changed.
+        """
+        ledger = self.ledger(document).with_split(cut)
+        last = ledger.append(operations)
+        self.ledgers[document] = ledger
+        self.snapshots.pop(document, None)
         return last
 
     def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:

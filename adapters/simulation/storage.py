@@ -13,6 +13,7 @@ from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
 from domain.ports.storage import (
     NO_RECORDS,
     Arrival,
+    LogCut,
     OperationQueue,
     OperationStore,
     PeerRecord,
@@ -43,6 +44,15 @@ class MemoryOperationStore(OperationStore):
     async def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
         ends = dict(logs)
         await self._mount.write(lambda content: content.discard(document, ends))
+
+    async def split(
+        self,
+        document: DocumentId,
+        cut: LogCut,
+        operations: Sequence[StoredOperation],
+    ) -> int:
+        batch = tuple(operations)
+        return await self._mount.write(lambda content: content.split(document, cut, batch))
 
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int

@@ -17,6 +17,7 @@ from adapters.sql.head import Heads
 from adapters.sql.read import Page, read_after, read_at, read_lacked
 from adapters.sql.reader import Reader
 from adapters.sql.row import damaged, snapshot_check
+from adapters.sql.split import split
 from adapters.sql.writer import Writer
 from domain.codec import CodecError, decode_array, encode, take_text
 from domain.errors import IdentifierError, StorageCorruptError
@@ -25,6 +26,7 @@ from domain.limits import ADDRESS_BYTES_MAX, KIB
 from domain.ports.storage import (
     NO_RECORDS,
     Arrival,
+    LogCut,
     OperationStore,
     PeerRecord,
     Snapshot,
@@ -61,6 +63,21 @@ class SqlOperationStore(OperationStore):
             await discard(connection, heads, document, logs)
 
         await self._writer.change(change)
+
+    async def split(
+        self,
+        document: DocumentId,
+        cut: LogCut,
+        operations: Sequence[StoredOperation],
+    ) -> int:
+        last = 0
+
+        async def change(connection: AsyncConnection, heads: Heads) -> None:
+            nonlocal last
+            last = await split(connection, heads, document, cut, operations)
+
+        await self._writer.change(change)
+        return last
 
     async def read(
         self, document: DocumentId, *, after: int, count_max: int, bytes_max: int

@@ -54,6 +54,15 @@ class PeerRecord:
     seen_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCut:
+    """The operations of `log` from sequence number `first` on belong to `rest`, a log without any, from now on."""
+
+    log: LogKey
+    first: int
+    rest: LogKey
+
+
 class OperationStore(Protocol):
     """Keeps documents: their operations in arrival order, and the sealed records beside them."""
 
@@ -89,6 +98,30 @@ class OperationStore(Protocol):
 
         Raises:
             StorageError: Nothing was deleted.
+        """
+
+    @abstractmethod
+    async def split(
+        self,
+        document: DocumentId,
+        cut: LogCut,
+        operations: Sequence[StoredOperation],
+    ) -> int:
+        """Let the end of a log be another log, and append operations.
+
+        All or none; durable on return. What moves keeps its numbers and its place in the order of arrival; the snapshot
+        is deleted. What is stored already is passed over, so repeating a call is allowed.
+
+        Args:
+            document: The document.
+            cut: What becomes of which log.
+            operations: What is appended then, as by `append`.
+
+        Returns:
+            The arrival index of the last operation stored in the document.
+
+        Raises:
+            StorageError: Nothing has changed.
         """
 
     @abstractmethod

@@ -8,7 +8,6 @@ from adapters.simulation.disk import SimulatedDisk
 from adapters.simulation.storage import MemoryDatabase, MemoryOperationQueue, MemoryOperationStore
 from domain.errors import StorageCorruptError, StorageError, StorageFullError
 from domain.ports.storage import OperationQueue, OperationStore, Snapshot
-from tests.contracts.discarding import DiscardingStoreContract
 from tests.contracts.operation_queue import OpenQueue, OperationQueueContract
 from tests.contracts.operation_store import (
     OpenStore,
@@ -18,13 +17,14 @@ from tests.contracts.operation_store import (
     peer_id,
     read_all,
 )
+from tests.contracts.splitting import SplittingStoreContract
 
 
 def open_disk(seed: int = 1) -> SimulatedDisk:
     return SimulatedDisk(asyncio.get_running_loop(), seed, "alpha")
 
 
-class TestMemoryOperationStore(DiscardingStoreContract):
+class TestMemoryOperationStore(SplittingStoreContract):
     @asynccontextmanager
     async def place(self) -> AsyncIterator[OpenStore]:
         disk = open_disk()

@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 
 from domain.ports.storage import OperationQueue, OperationStore
 from tests.adapters.sql.running import open_database
-from tests.contracts.discarding import DiscardingStoreContract
 from tests.contracts.operation_queue import OpenQueue, OperationQueueContract
 from tests.contracts.operation_store import OpenStore
+from tests.contracts.splitting import SplittingStoreContract
 
 
-class TestSqlOperationStore(DiscardingStoreContract):
+class TestSqlOperationStore(SplittingStoreContract):
     @asynccontextmanager
     async def place(self) -> AsyncIterator[OpenStore]:
         with TemporaryDirectory() as directory:
