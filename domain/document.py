@@ -46,7 +46,7 @@ from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
 from domain.secrets import current_secret
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 NO_ENDS: Mapping[Position, OperationId] = MappingProxyType({})
 
 
@@ -342,10 +342,7 @@ class Document:
     # -- What waited --
 
     def take_waiting(self) -> dict[LogKey, int]:
-        """Let everything that waits be judged again: give, per log, the first that does; read from there, then `apply`.
-
-        Judged in arrival order it comes after all that it builds on, though later than what does not build on it.
-        """
+        """Let what waits be judged again: give, per log, the first that does; read from there, then `apply`."""
         return self.replica.take_waiting()
 
     # -- Rebuilding --
@@ -391,11 +388,12 @@ class Document:
 
     @property
     def is_stranded(self) -> bool:
-        """Whether we are a member, and what we write in our logs would not count."""
+        """Whether we are a member, and what we write in our logs would not count, or fork them once more."""
         if self.role is None:
             return False
         logs = [log for key in self.own_logs if (log := self.ledger.log(key)) is not None]
-        return any(log.slot in self.ledger.counting.void_slots for log in logs)
+        is_void = any(log.slot in self.ledger.counting.void_slots for log in logs)
+        return is_void or any(key in self.ledger.forks.logs for key in self.own_logs)
 
     def go_on_as(self, fresh: "Document", reason: str) -> None:
         """Become what was brought up from the store with our new logs, and with the edits that were pending here.
@@ -406,8 +404,9 @@ class Document:
         """
         fresh.release()
         self.record, self.ledger = fresh.record, fresh.ledger
-        self._current = None
+        self._current, parked = None, self.gate.parked
         self._wire(fresh.replica)
+        self.gate.go_on_with(parked)
         self.stored, self.heights, self._told_ends = fresh.stored, fresh.heights, {}
         fresh.pending.go_on_from(self.pending)
         self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
@@ -427,7 +426,7 @@ class Document:
         Raises:
             StorageCorruptError: They do not follow what came before.
         """
-        admitted = self.gate.admit(list(operations))
+        admitted = self.gate.replay(operations)
         if len(admitted.entered) != len(operations):
             raise StorageCorruptError(f"the stored log of document {self.document.short} has gaps")
         if any(self.replica.next_clock(client) for client in self.ledger.claims.contested):

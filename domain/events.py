@@ -125,7 +125,7 @@ class CloneDetected(DocumentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkProven(DocumentEvent):
-    """A device gave one place in its log to two operations, which it signed both; the one that came first stays here.
+    """A device gave one place in its log to two operations, which it signed both; both count as what they are.
 
     Args:
         author: The device.

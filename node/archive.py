@@ -1,16 +1,17 @@
 """One document and the store: bringing it up, rebuilding it, adding to its log, keeping snapshots."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 from domain import limits
 from domain.crdt.replica import Judged, Replica
 from domain.document import Document
 from domain.errors import SealError, StorageCorruptError, StorageError
 from domain.identifiers import LogKey, OperationId, PeerId, Position
+from domain.ledger.branch import Fork
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
-from domain.ports.storage import Snapshot
+from domain.ports.storage import LogCut, Snapshot
 from domain.record import DocumentRecord
 from domain.sealing import NONCE_BYTES, open_record, seal_record
 from node.environment import Environment
@@ -96,6 +97,27 @@ class DocumentArchive:
         """Read the operation at a place; None where there is none."""
         stored = await self._store.read_operation(self._document.document, position)
         return None if stored is None else from_stored(stored)
+
+    async def operation_of(self, operation_id: OperationId) -> Operation | None:
+        """Read an operation by its id; None where it is not stored."""
+        position = (await self.positions([operation_id])).get(operation_id)
+        return None if position is None else await self.operation_at(position)
+
+    async def positions(
+        self, operation_ids: Collection[OperationId]
+    ) -> dict[OperationId, Position]:
+        """Find the places of operations; those that are not stored are left out."""
+        return dict(await self._store.positions(self._document.document, operation_ids))
+
+    async def split(self, fork: Fork) -> None:
+        """Store a fork: what there is of the log from its place on is a branch, and so is the rival; durable on return.
+
+        Raises:
+            StorageError: Nothing was stored.
+        """
+        cut = LogCut(log=fork.log, first=fork.first, rest=fork.held)
+        document = self._document.document
+        self._arrival_index = await self._store.split(document, cut, [to_stored(fork.rival)])
 
     async def rest_of(self, log: LogKey, first: int) -> list[Operation]:
         """Read a log from a place on."""

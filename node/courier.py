@@ -144,7 +144,7 @@ class SecretCourier:
                     await self._open(operation, body, message)
 
     async def _open(self, operation: Operation, body: SecretDistribution, message: bytes) -> None:
-        keyring, log = self._document.keyring, operation.log
+        keyring, log = self._document.keyring, operation.root
         context = pairwise_context(self._document.document, log.log_id, self._own)
         try:
             opened = await self._environment.pairwise.open(

@@ -404,9 +404,7 @@ class Exchange:
 
     def _reject(self, operation: Operation, reason: str) -> None:
         log, seq_num = operation.log, operation.header.seq_num
-        if reason == "fork":
-            self._session.offer(log, seq_num)  # the author has to see what we have instead
-        elif reason in ("fork-earlier", "wrong-backlink") and seq_num:
+        if reason in ("fork-earlier", "wrong-backlink") and seq_num:
             if seq_num <= self._asked_from.get(log, seq_num):  # else that is asked for already
                 self._asked_from[log] = seq_num - 1
                 self._session.reject(log, seq_num - 1, reason)

@@ -1,8 +1,11 @@
-"""Notices that our own logs go on without us, and goes on in new ones.
+"""Notices that our own logs go on without us, and goes on in new ones; and takes in what forked.
 
 Peers may know operations of ours that we have not got: this data directory was restored from a backup, or copied, and
 the copy runs too. Whatever they have of our logs is taken in. What we have written in its way meanwhile is deleted here
 and written again in new logs. The same new logs serve who was removed and added again.
+
+Somebody else's log forks for good: what we have from a place on, and what came now, are branches from then on. So are
+ours, if others know of both already.
 
 Each step is durable before the next: first the record, which says what is to be deleted and written again, then the
 deletion, then the edits, then the record without it. So a crash in between loses nothing and repeats nothing.
@@ -13,7 +16,9 @@ from dataclasses import replace
 
 from domain.document import Document
 from domain.events import CloneDetected, Event, ForkProven
+from domain.forking import is_ours, take_pending
 from domain.identifiers import Position
+from domain.ledger.branch import Fork
 from domain.operations.kind import is_content
 from domain.operations.operation import Operation
 from domain.record import DocumentRecord
@@ -23,7 +28,7 @@ from node.environment import Environment
 
 RESTORED = "restored"
 COPIED = "copied"
-FORKS_TOLD_MAX = 1_024  # places of forks that are remembered, so that each is told once
+BRING_AGAIN = "again"
 
 
 class CloneGuard:
@@ -50,49 +55,73 @@ class CloneGuard:
         self._reason: str | None = None
         self._diverged: Position | None = None
         self._plan: DocumentRecord | None = None
-        self._told: dict[Position, None] = {}
+        self._fork: Fork | None = None
+        self._held_header = b""
+        self._rivals: list[Operation] = []
 
     @property
     def is_due(self) -> bool:
-        """Whether we have to go on in new logs."""
-        return self._reason is not None or self._document.is_stranded
+        """Whether we have to take in a fork, or to go on in new logs."""
+        has_fork = self._fork is not None and not self.is_waiting
+        return has_fork or self._reason is not None or self._document.is_stranded
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a fork has to wait until edits of ours are written again."""
+        return self._fork is not None and self._document.record.rescue is not None
 
     def take_entered(self, operations: Iterable[Operation]) -> None:
         """Look at operations of others that are stored now: none should be in our logs."""
         if self._reason is None and any(
-            operation.log in self._document.own_logs for operation in operations
+            operation.root in self._document.own_logs for operation in operations
         ):
             self._reason = RESTORED
 
-    async def take_rival(self, operation: Operation) -> str:
+    async def take_rival(self, operation: Operation, *, is_known_to_fork: bool) -> str:
         """Look at an operation whose place is taken by another; give what to answer to who sent it.
 
-        `fork-earlier` asks for the one before it, as the two histories differ earlier; `fork` says that both are known.
+        `fork-earlier` asks for the one before it, as the two histories differ earlier. `BRING_AGAIN` asks
+        for nothing: in the next step it is clear what it is.
+
+        Args:
+            operation: The operation, signed.
+            is_known_to_fork: Whether who sent it knows of another at its place already.
+
+        Raises:
+            OperationError: No replica takes it.
         """
-        position = operation.position
-        stored = await self._archive.operation_at(position)
-        if stored is None or stored.header.backlink != operation.header.backlink:
+        position, before = operation.position, operation.header.backlink
+        held = await self._archive.operation_at(position)
+        if held is None:
+            return (
+                BRING_AGAIN  # what has the place has come together with it, and is stored only now
+            )
+        if held.header.backlink != before:
             return "fork-earlier"
-        if position.log in self._document.own_logs:
+        if position.log in self._document.own_logs and not is_known_to_fork:
             self._reason, self._diverged = COPIED, position
             return "own-fork"
-        if position not in self._told and len(self._told) < FORKS_TOLD_MAX:
-            self._told[position] = None
-            proof = ForkProven(
-                document=self._document.document,
-                author=operation.author,
-                seq_num=position.seq_num,
-                headers=(stored.header_bytes, operation.header_bytes),
-            )
-            self._publish(proof)
-        return "fork"
+        if self._fork is None:
+            parent = None if before is None else await self._archive.operation_of(before)
+            self._fork = self._document.ledger.examine_rival(operation, held, parent)
+            self._held_header = held.header_bytes
+        return BRING_AGAIN if self._fork is not None else "fork-waits"
+
+    def take_rivals(self) -> list[Operation]:
+        """Take out the operations that were stored because they prove forks."""
+        rivals, self._rivals = self._rivals, []
+        return rivals
 
     async def act(self) -> None:
-        """Go on in new logs; durable on return, but for the edits that are written again.
+        """Take in a fork, or go on in new logs; durable on return, but for the edits that are written again.
 
         Raises:
             StorageError: The disk does not take it; nothing has changed, or it is finished at the next start.
         """
+        if self._fork is not None and not self.is_waiting:
+            await self._take_fork(self._fork)
+            self._fork = None
+            return
         if self._plan is None:
             self._plan = await self._make_plan()
         await self._go_on(self._plan)
@@ -118,14 +147,41 @@ class CloneGuard:
     async def _go_on(self, record: DocumentRecord) -> None:
         document, ends = self._document, record.rescue.discard if record.rescue is not None else {}
         await self._archive.save_record(record)
-        fresh = Document(document.key, document.document, record, document.keyring)
-        archive = DocumentArchive(fresh, self._environment)
-        await archive.load()
+        fresh, archive = await self._bring_up(record)
         for update in document.pending.clear():
             fresh.adopt(moved(document, update, ends, record))
         told = "was added again" if self._reason is None else f"was {self._reason}"
         document.go_on_as(fresh, f"this device {told}: it goes on in new logs")
         self._archive.start_again(archive.arrival_index)
+
+    async def _bring_up(self, record: DocumentRecord) -> tuple[Document, DocumentArchive]:
+        document = self._document
+        fresh = Document(document.key, document.document, record, document.keyring)
+        archive = DocumentArchive(fresh, self._environment)
+        await archive.load()
+        return fresh, archive
+
+    async def _take_fork(self, fork: Fork) -> None:
+        """Let what a log holds from a place on and what somebody else has there be branches, and come up again."""
+        document, record = self._document, self._document.record
+        await self._archive.split(fork)
+        if is_ours(document, fork):  # else what we write next would fork it once more
+            record = with_new_logs(record, self._environment.entropy)
+            await self._archive.save_record(record)
+        fresh, archive = await self._bring_up(record)
+        for update in take_pending(document, fresh, fork, record):
+            fresh.adopt(update)
+        document.go_on_as(fresh, "a device gave one place in its log to two operations")
+        self._archive.start_again(archive.arrival_index)
+        self._rivals.append(fork.rival)
+        self._publish(
+            ForkProven(
+                document=document.document,
+                author=fork.rival.author,
+                seq_num=fork.first,
+                headers=(self._held_header, fork.rival.header_bytes),
+            )
+        )
 
     async def finish(self) -> None:
         """Forget what was to be done, once the edits are written again."""

@@ -27,10 +27,8 @@ from domain.events import (
     EditsSaved,
     EditsUnsaved,
     Event,
-    OperationRefused,
 )
-from domain.identifiers import LogKey, OperationId, PeerId
-from domain.ledger.gate import Admitted
+from domain.identifiers import LogKey, PeerId
 from domain.ledger.membership import CHANGING_KINDS
 from domain.operations.control import ControlBody
 from domain.operations.kind import Kind, is_content
@@ -45,6 +43,7 @@ from node.guard import CloneGuard
 from node.inbox import Inbox, Incoming
 from node.news import MemberNews
 from node.receipts import Receipts
+from node.sorting import Sorting
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +74,7 @@ class DocumentOwner:
         self.courier = SecretCourier(document, environment)
         self.receipts = Receipts(document, environment.queue)
         self.guard = CloneGuard(document, self.archive, environment, publish)
+        self.sorting = Sorting(document, self.archive, self.guard, publish)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
         self.body_bytes = 0
@@ -252,6 +252,7 @@ class DocumentOwner:
             or self._of_own_logs
             or self.document.rebuild_reason
             or self.guard.is_due
+            or (self.sorting.again_count and not self.guard.is_waiting)
             or self._is_gift_due()
         )
 
@@ -268,6 +269,7 @@ class DocumentOwner:
                 self._report(judged)
         if self.guard.is_due:
             await self._until_stored(self.guard.act)
+            await self._take_rivals(self.guard.take_rivals())
         batch = Batch()
         # What we give goes into a step of its own: content is sealed under what is announced already.
         if await self.courier.prepare():
@@ -289,6 +291,14 @@ class DocumentOwner:
         await self.tell_changed()
         await self._until_stored(self.guard.finish)
         await self.archive.keep_snapshot()
+
+    async def _take_rivals(self, rivals: Sequence[Operation]) -> None:
+        """Go on with operations that were stored together with the forks that they prove."""
+        if rivals:
+            await self.courier.take(rivals)
+            for listener in tuple(self.on_commit):
+                listener(rivals, {})
+            self._announce(Batch(entered=list(rivals)))
 
     def _sign(self, batch: Batch) -> list[tuple[Operation, asyncio.Future[Operation]]]:
         changes_next = bool(self._orders) and self._orders[0][0] in CHANGING_KINDS
@@ -344,7 +354,8 @@ class DocumentOwner:
 
     async def _take_in(self, batch: Batch) -> int:
         """Take a batch from the inbox into the ledger; give how many operations that were."""
-        taken = [*self._of_own_logs, *self.inbox.take(BATCH_OPERATIONS_MAX)]
+        again = self.sorting.take_again()
+        taken = [*again, *self._of_own_logs, *self.inbox.take(BATCH_OPERATIONS_MAX)]
         own_logs = self.document.own_logs
         self._of_own_logs = []
         if batch.staged:  # what peers know of our own logs waits until it is clear what we do
@@ -358,46 +369,11 @@ class DocumentOwner:
         by_id = {incoming.operation.operation_id: incoming for incoming in taken}
         for operation in received.forged:
             by_id[operation.operation_id].return_corrupt(operation)
-        await self._sort_out(received.admitted, by_id)
+        await self.sorting.sort_out(received.admitted, by_id)
         batch.entered = received.admitted.entered
         await self.courier.take(batch.entered)
         batch.sources = {operation_id: incoming.source for operation_id, incoming in by_id.items()}
-        return len(taken)
-
-    async def _sort_out(self, admitted: Admitted, by_id: Mapping[OperationId, Incoming]) -> None:
-        """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
-        stored = await self.archive.stored({operation.operation_id for operation in admitted.old})
-        for operation in admitted.old:
-            if operation.operation_id not in stored:
-                answer = await self.guard.take_rival(operation)
-                self._refuse(
-                    operation, f"{answer}: its author gave its place to another operation", by_id
-                )
-        if waited_for := self.document.gate.waited_for_ids():
-            found = await self.store.positions(self.document.document, waited_for)
-            more = self.document.gate.retry(dict(found))
-            admitted.entered.extend(more.entered)
-            admitted.refused.extend(more.refused)
-        for operation, error in admitted.refused:
-            self._refuse(operation, str(error), by_id)
-
-    def _refuse(
-        self, operation: Operation, reason: str, by_id: Mapping[OperationId, Incoming]
-    ) -> None:
-        incoming = by_id.get(operation.operation_id)
-        if incoming is not None:
-            incoming.reject(operation, reason.partition(":")[0])
-        refused = OperationRefused(
-            document=self.document.document,
-            operation=operation.operation_id,
-            author=operation.author,
-            reason=reason,
-        )
-        logger.warning(
-            "owner.operation_refused",
-            extra={"operation": operation.operation_id.short, "reason": reason},
-        )
-        self._publish(refused)
+        return len(taken) - self.sorting.again_count
 
     async def _store(self, batch: Batch) -> None:
         await self._append([*batch.staged, *batch.entered])
@@ -457,7 +433,7 @@ class DocumentOwner:
 
     def _report(self, judged: Judged) -> None:
         for operation, reason in judged.refused:
-            self._refuse(operation, reason, {})
+            self.sorting.refuse(operation, reason)
         for operation, reason in judged.blocked:
             if not self.courier.is_reading:
                 continue  # a joiner waits for its secrets, and who may only pull for none

@@ -32,4 +32,4 @@ def from_stored(stored: StoredOperation) -> Operation:
         raise StorageCorruptError(
             f"operation {stored.operation_id.short} is damaged on disk: it has another id"
         )
-    return operation
+    return operation.in_branch(stored.log)

@@ -20,6 +20,8 @@ from pycrdt import Doc
 
 from domain import codec, limits
 from domain.crdt.engine import apply, coalesce, make_doc, save
+from domain.crdt.reissue import rename
+from domain.crdt.renaming import Renaming
 from domain.crdt.walker import ClientSection, Walk, check_update, void_update, walk_update
 from domain.errors import EngineError, SealError, UpdateError
 from domain.identifiers import LogKey, OperationId, Position, SecretId
@@ -101,6 +103,7 @@ class Replica:
         self._state: bytes | None = None
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
+        self.renaming = Renaming(ledger, self._ends)
         self._blocked: dict[int, int] = {}
         self._blocks: dict[int, Block] = {}
         self._judged: dict[int, _Extent] = {}
@@ -214,6 +217,9 @@ class Replica:
             self._check_announced(operation, past)
             update = self._open(operation)
             walk = walk_update(update)
+            if names := self.renaming.names(operation.log, past):
+                update = rename(update, names)
+                walk = walk_update(update)
             self._check_walk(walk, operation.log, operation.header.seq_num, past)
         except (SealError, UpdateError) as error:
             judged.refused.append((operation, str(error)))
@@ -297,7 +303,7 @@ class Replica:
         return open_body(
             self._secrets[self._secret_id(operation)],
             self._ledger.document,
-            operation.position,
+            Position(operation.root, operation.header.seq_num),
             operation.extension.kind,
             operation.body,
         )
@@ -305,9 +311,11 @@ class Replica:
     def _check_walk(self, walk: Walk, log: LogKey, seq_num: int, past: Vector) -> None:
         """Check an update at its place; `past` may include the operation itself."""
         claims, ledger, ends = self._ledger.claims, self._ledger, self._ends
+        originals, own = self.renaming.originals(log), ledger.log(log)
+        root = log if own is None else own.root
 
         def next_clock(client: int) -> int | None:
-            if not claims.may_write(client, log, past):
+            if not claims.may_write(originals.get(client, client), root, past):
                 return None
             steps = ends.get(client)
             return steps.before(seq_num) if steps is not None else 0

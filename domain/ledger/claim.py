@@ -15,6 +15,7 @@ from blake3 import blake3
 from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import LogId, LogKey, OperationId, PeerId
+from domain.ledger.branch import branch_client
 from domain.ledger.log import Vector
 
 
@@ -66,6 +67,23 @@ class Claims:
         if client in self._explicit:
             self.contested.add(client)
         self._derived.setdefault(client, log)
+
+    def derive_branch(self, root: LogKey, branch: LogKey) -> None:
+        """Take a branch of a forked content log into account: it has ids of its own, one for each of the log's."""
+        for client in self.clients_of(root):
+            name = branch_client(client, branch)
+            if name in self._explicit:
+                self.contested.add(name)
+            self._derived.setdefault(name, branch)
+
+    def clients_of(self, log: LogKey) -> list[int]:
+        """List the ids that operations of a log may use, its own first."""
+        claimed = (
+            client
+            for client, claims in self._explicit.items()
+            if any(claim.log == log for claim in claims)
+        )
+        return [client_id(log), *claimed]
 
     def check(self, clients: tuple[int, ...], log: LogKey, past: Vector) -> None:
         """Check a claim at its place.

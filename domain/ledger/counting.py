@@ -2,8 +2,9 @@
 
 An operation whose author was removed or demoted counts if and only if it is in the causal past of what removed or
 demoted it. Along a log that holds from one place on (who is added again starts new logs), so a number for each log
-says it all. What does not count is *void*. It is told to others only where something that counts builds on it, or if
-it is a change of membership, as these decide together.
+says it all. What does not count is *void*. It is told to others only where something that counts builds on it, if it is
+a change of membership, as these decide together, or if it begins a branch: what is not told must not make replicas
+differ in whether a log forked.
 
 Invariant: both numbers of a log are a function of the set of operations that are told to others, so replicas that have
 told each other everything agree on them.
@@ -60,16 +61,18 @@ class Counting:
             self._told = None
             self.version += 1  # what it builds on may be told from now on
         seq_num = log.count - 1
-        if log.slot not in self._void_from and not self._does_count(log, seq_num, past):
+        if log.slot not in self._void_from and (
+            log.parent in self._void_from or not self._does_count(log, seq_num, past)
+        ):
             self._void_from[log.slot] = seq_num
             self._told = None
             self.version += 1
 
     def recount(self) -> None:
         """Count all logs anew, since the changes of membership that count may have changed."""
-        void_from = {}
-        for log in self._logs:
-            first = self._first_void(log)
+        void_from: dict[int, int] = {}
+        for log in self._logs:  # what a branch goes on from comes before it
+            first = log.base if log.parent in void_from else self._first_void(log)
             if first < log.count:
                 void_from[log.slot] = first
         self._void_from = void_from
@@ -90,7 +93,7 @@ class Counting:
         author, need = log.key.author, _need(log)
         first = log.count
         for taker in self._membership.takers_from(author, need):
-            beyond = taker.past.get(log.slot, 0)
+            beyond = max(taker.past.get(log.slot, 0), log.base)
             if beyond < first and not taker.is_in(log.vector_before(beyond + 1)):
                 first = beyond
         if self._membership.is_at_odds:
@@ -104,8 +107,11 @@ class Counting:
         return first
 
     def _find_told(self) -> dict[int, int]:
-        """Find how much of the void logs is told: what counts, all changes, and what these build on."""
-        told = dict(self._void_from)
+        """Find how much of the void logs is told: what counts, all changes, forks, and what these build on."""
+        told = {
+            slot: max(count, log.base + 1) if (log := self._logs[slot]).is_branch else count
+            for slot, count in self._void_from.items()
+        }
         for change in self._membership.last_changes():
             if change.slot in told:
                 told[change.slot] = max(told[change.slot], change.seq_num + 1)

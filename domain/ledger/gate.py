@@ -4,6 +4,7 @@ Out-of-order updates make yrs lose content without a sign, so nothing enters ear
 dropped comes again with the next exchange of heights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from domain import limits
@@ -59,6 +60,19 @@ class Gate:
         """Whether that operation waits here."""
         return operation_id in self._parked
 
+    @property
+    def parked(self) -> Sequence[Operation]:
+        """What waits."""
+        return list(self._parked.values())
+
+    def go_on_with(self, parked: Sequence[Operation]) -> None:
+        """Let wait here what waited at a gate that this one replaces; `retry` then sees what each waits for now."""
+        for operation in parked:
+            built_on = (operation.header.backlink, *operation.extension.previous)
+            first = next((each for each in built_on if each is not None), None)
+            if first is not None:
+                self._park(operation, first)
+
     def retry(self, found: dict[OperationId, Position]) -> Admitted:
         """Let in what waited for operations that turned out to be stored already, and what waited for those."""
         admitted = Admitted()
@@ -66,6 +80,15 @@ class Gate:
             self._ledger.place(operation_id, position)
             for waiting in self._waiting.pop(operation_id, []):
                 self._admit(self._take(waiting), admitted)
+        return admitted
+
+    def replay(self, operations: Sequence[Operation]) -> Admitted:
+        """Let in operations from our own store, which say by themselves in which branches they are."""
+        admitted = Admitted()
+        for operation in operations:
+            if operation.branch is not None and self._ledger.log(operation.log) is None:
+                self._ledger.note_fork(operation)
+            self._admit(operation, admitted)
         return admitted
 
     def admit(self, operations: list[Operation]) -> Admitted:
@@ -78,7 +101,11 @@ class Gate:
     def _admit(self, operation: Operation, admitted: Admitted) -> None:
         candidates = [operation]
         while candidates:
-            candidate = candidates.pop()
+            waited = candidates.pop()
+            candidate = self._ledger.locate(waited)
+            if candidate is None:
+                self._wait_for_branch(waited, admitted)
+                continue
             try:
                 admission = self._ledger.examine(candidate)
             except OperationError as error:
@@ -93,6 +120,16 @@ class Gate:
                 self._ledger.add(candidate, admission)
                 admitted.entered.append(candidate)
                 candidates.extend(reversed(self._take_dependents(candidate)))
+
+    def _wait_for_branch(self, operation: Operation, admitted: Admitted) -> None:
+        """Park an operation of a forked log until the one before it is here, or ask for that where it never was."""
+        log, before = self._ledger.log(operation.log), operation.header.backlink
+        assert before is not None  # who begins a log begins a branch, and is found
+        if log is not None and operation.header.seq_num <= log.count:
+            error = OperationError("wrong-backlink", "it does not follow what is known of its log")
+            admitted.refused.append((operation, error))
+        else:
+            self._park(operation, before)
 
     def _take_dependents(self, entered: Operation) -> list[Operation]:
         released = self._waiting.pop(entered.operation_id, []) + self._waiting.pop(

@@ -15,8 +15,10 @@ from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
 from domain.ledger.announcements import Announcements, LedgerPlace
+from domain.ledger.branch import Fork, Forks, branch_of
 from domain.ledger.claim import Claims, ExplicitClaim
 from domain.ledger.counting import Counting
+from domain.ledger.form import LogEnd, check_form, is_genesis
 from domain.ledger.log import LogState, Vector, join
 from domain.ledger.membership import CHANGING_KINDS, Membership, Place
 from domain.ledger.permission import Permission
@@ -97,6 +99,7 @@ class Ledger:
         self.read_only_reason: str | None = None
         self._logs: dict[LogKey, LogState] = {}
         self._by_slot: list[LogState] = []
+        self.forks = Forks()
         self.counting = Counting(self.membership, self._by_slot)
         self._tips: dict[OperationId, Position] = {}
         self._positions: OrderedDict[OperationId, Position] = OrderedDict()
@@ -185,9 +188,10 @@ class Ledger:
 
     def unplaced(self, operation: Operation) -> list[OperationId]:
         """List what it builds on whose places are not in memory; look them up and `place` them before `examine`."""
-        return [
-            previous for previous in operation.extension.previous if previous not in self._positions
-        ]
+        built_on = list(operation.extension.previous)
+        if operation.root in self.forks.logs and operation.header.backlink is not None:
+            built_on.append(operation.header.backlink)
+        return [each for each in built_on if each not in self._positions]
 
     def place(self, operation_id: OperationId, position: Position) -> None:
         """Remember the place of an operation, if it is in (a store may hold more than has been replayed)."""
@@ -204,10 +208,59 @@ class Ledger:
             if operation_id in self._tips:
                 self._positions[operation_id] = position
 
+    # -- Forks --
+
+    def locate(self, operation: Operation) -> Operation | None:
+        """Find the branch of an operation of a forked log; None where what comes before it is not here.
+
+        An operation of another log is given back as one of that log, whatever branch it is said to be in.
+        """
+        if operation.root not in self.forks.logs:
+            return operation.in_branch(operation.root)
+        branch = self.forks.find(operation)
+        if branch is None and operation.header.backlink is not None:
+            place = self._positions.get(operation.header.backlink)
+            branch = None if place is None else place.log
+        return None if branch is None else operation.in_branch(branch)
+
+    def note_fork(self, operation: Operation) -> None:
+        """Learn that a log forked right before an operation, which is said to begin a branch; before it enters."""
+        self.forks.note(operation, self._logs.get(operation.root))
+
+    def examine_rival(
+        self, operation: Operation, held: Operation, before: Operation | None
+    ) -> Fork | None:
+        """Say whether an operation whose place is taken may have it nevertheless, so that its log forks there.
+
+        Args:
+            operation: The operation, signed; it follows the same one as what has its place.
+            held: What has its place, as it is stored.
+            before: What both follow, as it is stored; None where they begin their log.
+
+        Returns:
+            The fork; None while something that the operation builds on is not here.
+
+        Raises:
+            OperationError: It may never enter, on any replica.
+        """
+        log, root, first = self._logs[held.log], operation.root, operation.header.seq_num
+        past: Vector = {}
+        end = None
+        if before is not None:
+            past = self.past_of(before.position)
+            secret = self._logs[before.log].secret_before(first)
+            end = LogEnd(log.is_content, before.extension.timestamp, secret)
+        if self._join_previous(operation, past) is not None:
+            return None
+        check_form(operation, self.document, end, self._count_logs(operation.author, past))
+        self._check_permission(operation, past)
+        rival = operation.in_branch(branch_of(root, operation.operation_id))
+        return Fork(log=log.key, first=first, held=branch_of(root, held.operation_id), rival=rival)
+
     # -- Entering --
 
     def examine(self, operation: Operation) -> Admission:
-        """Say whether an operation may enter; its signature has been checked.
+        """Say whether an operation may enter; its signature has been checked, and it was located.
 
         Raises:
             OperationError: It may never enter, on any replica.
@@ -215,69 +268,45 @@ class Ledger:
         position = operation.position
         if operation.operation_id in self._positions:
             return Admission(Standing.HELD)
-        log = self._logs.get(position.log)
+        log = self._logs.get(position.log) or self.forks.parent_of(operation)
         count = log.count if log is not None else 0
         if position.seq_num < count:
             return Admission(Standing.OLD)
         if position.seq_num > count:
             return Admission(Standing.MISSING, missing=Position(position.log, position.seq_num - 1))
-        if not self._by_slot and not self._is_genesis(operation):
+        if not self._by_slot and not is_genesis(operation, self.document):
             return Admission(Standing.MISSING, missing=OperationId(self.document))
         if log is not None and operation.header.backlink != log.tip:
             raise OperationError(
                 "wrong-backlink", "it does not follow the operation before it in its log"
             )
         past = log.vector_before(count) if log is not None else {}
+        missing = self._join_previous(operation, past)
+        if missing is not None:
+            return Admission(Standing.MISSING, missing=missing)
+        end = LogEnd(log.is_content, log.timestamp, log.secret) if log is not None else None
+        check_form(operation, self.document, end, self._count_logs(operation.author, past))
+        need = self._check_permission(operation, past)
+        return Admission(Standing.READY, past=past, need=need)
+
+    def _join_previous(self, operation: Operation, past: Vector) -> OperationId | None:
+        """Add what `previous` lists to the causal past of the log; give one that is not here, if there is one."""
         before = dict(past)
         for previous in operation.extension.previous:
             place = self._positions.get(previous)
             if place is None:
-                return Admission(Standing.MISSING, missing=previous)
+                return previous
             slot = self._logs[place.log].slot
             if place.seq_num < before.get(slot, 0):
                 raise OperationError(
                     "redundant-previous", "`previous` lists what the author's log implies already"
                 )
             join(past, self.past_of(place))
-        self._check_form(operation, log, past)
-        need = self._check_permission(operation, past)
-        return Admission(Standing.READY, past=past, need=need)
+        return None
 
-    def _is_genesis(self, operation: Operation) -> bool:
-        return bytes(operation.operation_id) == bytes(self.document)
-
-    def _check_form(self, operation: Operation, log: LogState | None, past: Vector) -> None:
-        """Check what depends on the operation, its log, and how many logs its author had before."""
-        extension, seq_num = operation.extension, operation.header.seq_num
-        is_genesis = self._is_genesis(operation)
-        named = None if is_genesis or (seq_num and not extension.prune) else self.document
-        if extension.document != named:
-            raise OperationError(
-                "wrong-document", "it names another document, or names one where it must not"
-            )
-        if is_genesis != (extension.kind == Kind.GENESIS):
-            raise OperationError(
-                "wrong-genesis", "a document has one genesis operation, whose id is its own"
-            )
-        content = is_content(extension.kind)
-        if extension.prune and not content:
-            raise OperationError("wrong-prune", "control logs are never pruned")
-        if content != (
-            extension.secret is not None or (content and log is not None and log.secret is not None)
-        ):
-            raise OperationError(
-                "wrong-secret",
-                "content names the secret that seals it, control operations name none",
-            )
-        if log is None:
-            device_logs = sum(self._by_slot[slot].key.author == operation.author for slot in past)
-            if device_logs >= limits.LOGS_PER_DEVICE_MAX:
-                raise OperationError("too-many-logs", f"the device has {device_logs} logs already")
-            return
-        if content != log.is_content:
-            raise OperationError("wrong-log", "control operations and content do not share a log")
-        if extension.timestamp < log.timestamp:
-            raise OperationError("wrong-timestamp", "timestamps of a log never go back")
+    def _count_logs(self, author: PeerId, past: Vector) -> int:
+        """Count the logs of a device in a causal past, each with its branches once."""
+        return len({log.root for slot in past if (log := self._by_slot[slot]).key.author == author})
 
     def _check_permission(self, operation: Operation, past: Vector) -> Role:
         """Check what the author may do at that place; give the role that it needs for it."""
@@ -327,7 +356,7 @@ class Ledger:
         position, past = operation.position, admission.past
         log = self._logs.get(position.log)
         if log is None:
-            log = self._start_log(position.log, content=is_content(operation.extension.kind))
+            log = self._start_log(operation)
         past[log.slot] = position.seq_num + 1
         log.append(
             operation.operation_id, operation.extension.timestamp, operation.extension.secret, past
@@ -342,13 +371,32 @@ class Ledger:
             self._take_control(operation, log.slot, admission)
         self.counting.take(log, past)
 
-    def _start_log(self, key: LogKey, *, content: bool) -> LogState:
-        log = LogState(len(self._by_slot), key, is_content=content)
-        self._logs[key] = log
-        self._by_slot.append(log)
-        if content:
-            self.claims.derive(key)
+    def _start_log(self, operation: Operation) -> LogState:
+        parent = self.forks.parent_of(operation)
+        log = LogState(
+            len(self._by_slot),
+            operation.log,
+            is_content=is_content(operation.extension.kind),
+            root=operation.root,
+        )
+        if parent is not None:
+            log.go_on_from(parent)
+        self._keep_log(log)
         return log
+
+    def _keep_log(self, log: LogState) -> None:
+        self._logs[log.key] = log
+        self._by_slot.append(log)
+        if log.is_content:
+            self.claims.derive(log.root)
+        if log.is_branch:
+            self.forks.logs[log.root].append(log)
+            self._derive_branches([log])
+
+    def _derive_branches(self, logs: Iterable[LogState]) -> None:
+        for log in logs:
+            if log.is_branch and log.is_content:
+                self.claims.derive_branch(log.root, log.key)
 
     def _take_control(self, operation: Operation, slot: int, admission: Admission) -> None:
         kind, author, seq_num = operation.extension.kind, operation.author, operation.header.seq_num
@@ -366,6 +414,7 @@ class Ledger:
                 operation.operation_id, slot, seq_num, LogKey(author, body.log_id)
             )
             self.claims.claim(body.clients, entry)
+            self._derive_branches(self.forks.logs.get(entry.log, ()))
             return
         at = LedgerPlace(slot, seq_num)
         if isinstance(body, PrekeyNotice):
@@ -410,10 +459,11 @@ class Ledger:
         ledger = cls(document)
         for slot, entry in enumerate(codec.take_list(logs, maximum=limits.HAVE_LOGS_MAX)):
             log = LogState.from_value(slot, entry)
-            ledger._logs[log.key] = log
-            ledger._by_slot.append(log)
-            if log.is_content:
-                ledger.claims.derive(log.key)
+            if log.is_branch:
+                ledger.forks.restore(
+                    log, None if log.parent is None else ledger._by_slot[log.parent]
+                )
+            ledger._keep_log(log)
         for entry in codec.take_list(tips, maximum=limits.HAVE_LOGS_MAX):
             tip, place, seq_num = codec.take_list(entry, maximum=3)
             key = ledger._by_slot[codec.take_int(place, maximum=len(ledger._by_slot) - 1)].key
@@ -425,6 +475,7 @@ class Ledger:
         ledger.counting.recount()
         ledger.claims.restore(claims)
         ledger.announcements.restore(announcements)
+        ledger._derive_branches(ledger._by_slot)  # for the ids that are claimed
         ledger.control_count = codec.take_int(count, maximum=2**63)
         ledger.read_only_reason = (
             None if reason is None else codec.take_text(reason, bytes_max=1024)

@@ -1,4 +1,7 @@
-"""What is kept in memory of one log: its end, and what its operations build on in other logs."""
+"""What is kept in memory of one log: its end, and what its operations build on in other logs.
+
+A branch of a forked log is a log as well. Its numbers go on from those of what it branched from.
+"""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -19,19 +22,57 @@ class LogState:
         slot: The number of the log in this ledger (in order of appearance, so it differs from replica to replica).
         key: Whose log it is, and which.
         is_content: Whether it holds content, or control operations.
+        root: The log that its headers name: itself, unless it is a branch.
     """
 
-    __slots__ = ("_raised", "_secrets", "count", "is_content", "key", "slot", "timestamp", "tip")
+    __slots__ = (
+        "_raised",
+        "_secrets",
+        "base",
+        "count",
+        "is_content",
+        "key",
+        "parent",
+        "root",
+        "slot",
+        "timestamp",
+        "tip",
+    )
 
-    def __init__(self, slot: int, key: LogKey, *, is_content: bool) -> None:
+    def __init__(
+        self,
+        slot: int,
+        key: LogKey,
+        *,
+        is_content: bool,
+        root: LogKey,
+    ) -> None:
         self.slot = slot
         self.key = key
         self.is_content = is_content
+        self.root = root
+        self.base = 0
+        """The sequence number of its first operation."""
+        self.parent: int | None = None
+        """The slot of what it branched from; None also for a branch that begins with the log."""
         self.count = 0
+        """The sequence number of the next operation."""
         self.tip: OperationId | None = None
         self.timestamp = 0
         self._secrets: list[tuple[int, SecretId]] = []
         self._raised: dict[int, Staircase] = {}
+
+    def go_on_from(self, parent: "LogState") -> None:
+        """Begin where another ends, of which this is a branch."""
+        self.parent, self.base, self.count = parent.slot, parent.count, parent.count
+        self.timestamp = parent.timestamp
+        if parent.secret is not None:
+            self._secrets.append((self.base - 1, parent.secret))
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether its log forked, and it is one of the branches."""
+        return self.key != self.root
 
     def vector_before(self, count: int) -> Vector:
         """Give the causal past of the first `count` operations, themselves included."""
@@ -50,7 +91,7 @@ class LogState:
         """List the first operation, and those that are the first to build on more of some logs; ascending."""
         raised = (self._raised.get(slot) for slot in slots)
         steps = {seq_num for one in raised if one is not None for seq_num in one.steps}
-        return sorted({0, *steps})
+        return sorted({self.base, *steps})
 
     def first_that_reaches(self, slot: int, height: int) -> int:
         """Find the first operation that builds on so many of another log; the count of this one where none does."""
@@ -96,19 +137,25 @@ class LogState:
             self.timestamp,
             self._secrets,
             [(slot, steps.to_value()) for slot, steps in self._raised.items()],
+            self.root.log_id,
+            self.base,
+            self.parent,
         )
 
     @classmethod
     def from_value(cls, slot: int, value: object) -> Self:
         """Read what `to_value` gave."""
-        author, log_id, is_content, count, tip, timestamp, secrets, raised = codec.take_list(
-            value, maximum=8
+        author, log_id, is_content, *state, root, base, parent = codec.take_list(value, maximum=11)
+        count, tip, timestamp, secrets, raised = state
+        peer = PeerId(codec.take_bytes(author, maximum=32))
+        log = cls(
+            slot,
+            LogKey(peer, LogId(codec.take_bytes(log_id, maximum=32))),
+            is_content=codec.take_bool(is_content),
+            root=LogKey(peer, LogId(codec.take_bytes(root, maximum=32))),
         )
-        key = LogKey(
-            PeerId(codec.take_bytes(author, maximum=32)),
-            LogId(codec.take_bytes(log_id, maximum=32)),
-        )
-        log = cls(slot, key, is_content=codec.take_bool(is_content))
+        log.base = codec.take_int(base, maximum=limits.SEQ_NUM_MAX)
+        log.parent = None if parent is None else codec.take_int(parent, maximum=slot - 1)
         log.count = codec.take_int(count, maximum=limits.SEQ_NUM_MAX + 1)
         log.tip = None if tip is None else OperationId(codec.take_bytes(tip, maximum=32))
         log.timestamp = codec.take_int(timestamp, maximum=limits.TIMESTAMP_MAX)

@@ -5,7 +5,7 @@ is signed is the same array without the signature; the id is BLAKE3 of the heade
 come out again when their value is encoded are refused, so one operation has one form.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Self
 
@@ -119,7 +119,8 @@ class Header:
 class Operation:
     """A whole operation of a culm document: header with culm's extension, its bytes, its id, its body.
 
-    The body matches the header's size and hash; nothing is said about the signature until `is_signed`.
+    The body matches the header's size and hash; nothing is said about the signature until `is_signed`. Where its log
+    forked, `branch` says in which branch it stands (`domain.ledger.branch`); the header does not say so.
     """
 
     operation_id: OperationId
@@ -127,6 +128,7 @@ class Operation:
     header_bytes: bytes
     body: bytes
     extension: Extension
+    branch: LogId | None = None
 
     @classmethod
     def assemble(cls, header: Header, body: bytes) -> Self:
@@ -153,8 +155,18 @@ class Operation:
 
     @property
     def log(self) -> LogKey:
-        """The log it belongs to."""
+        """The log it belongs to; where that forked, the branch."""
+        return LogKey(self.header.author, self.branch or self.extension.log_id)
+
+    @property
+    def root(self) -> LogKey:
+        """The log that its header names."""
         return LogKey(self.header.author, self.extension.log_id)
+
+    def in_branch(self, branch: LogKey) -> "Operation":
+        """Give the same operation as part of that branch; of its log, where that has none."""
+        name = None if branch == self.root else branch.log_id
+        return self if name == self.branch else replace(self, branch=name)
 
     @property
     def position(self) -> Position:

@@ -84,6 +84,7 @@ class CompactOperation:
         previous: As in the header.
         secret: As in the header.
         body: The body, or its size where it follows in parts.
+        root: The id of the log that the header names, where that forked and `log` is one of its branches.
     """
 
     TAG: ClassVar[int] = 2
@@ -97,10 +98,11 @@ class CompactOperation:
     previous: tuple[OperationId, ...]
     secret: SecretId | None
     body: bytes | int
+    root: LogId | None = None
 
     def fields(self) -> tuple[Value, ...]:
         """Give what follows the tag."""
-        return (
+        fields = (
             self.log,
             self.seq_num,
             self.signature,
@@ -112,11 +114,14 @@ class CompactOperation:
             self.secret,
             self.body,
         )
+        return fields if self.root is None else (*fields, self.root)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
         """Check what follows the tag."""
-        log, seq_num, signature, timestamp, kind, prune, backlink, previous, secret, body = fields
+        log, seq_num, signature, timestamp, kind, prune, *links, body = fields[:10]
+        backlink, previous, secret = links
+        [root] = fields[10:] or [None]
         return cls(
             log=_take_log(log),
             seq_num=codec.take_int(seq_num, maximum=limits.SEQ_NUM_MAX),
@@ -130,6 +135,7 @@ class CompactOperation:
             previous=decode_previous(previous),
             secret=None if secret is None else SecretId(codec.take_bytes(secret, maximum=32)),
             body=_take_body(body),
+            root=None if root is None else LogId(codec.take_bytes(root, maximum=32)),
         )
 
 

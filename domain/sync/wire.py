@@ -48,6 +48,7 @@ class OutgoingWire:
                 previous=extension.previous,
                 secret=extension.secret,
                 body=len(operation.body) if is_large else operation.body,
+                root=None if operation.branch is None else extension.log_id,
             )
         ]
         if is_large:
@@ -140,7 +141,7 @@ class IncomingWire:
             timestamp += before
         is_genesis = message.kind == Kind.GENESIS
         extension = Extension(
-            log_id=log.log_id,
+            log_id=message.root or log.log_id,
             timestamp=min(timestamp, limits.TIMESTAMP_MAX),
             prune=message.prune,
             kind=message.kind,
@@ -148,6 +149,8 @@ class IncomingWire:
             previous=message.previous,
             secret=message.secret,
         )
+        if message.root == log.log_id:
+            raise OperationError("malformed", "a log that did not fork is no branch of itself")
         if not seq_num and backlink is not None:
             raise OperationError("wrong-backlink", "the first operation of a log has none")
         header = rebuild(
@@ -158,6 +161,6 @@ class IncomingWire:
             extension=extension,
             body=body,
         )
-        operation = Operation.assemble(header, body)
+        operation = Operation.assemble(header, body).in_branch(log)
         self._last[log] = (seq_num, extension.timestamp, operation.operation_id)
         return operation

@@ -5,12 +5,14 @@ Deterministic: every key, nonce and time below is fixed, so whoever changes a fo
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey, Label
 from domain.invite import Invite
+from domain.ledger.branch import branch_client, branch_of
 from domain.ledger.claim import client_id
 from domain.ledger.gate import Gate
 from domain.ledger.ledger import Height, Ledger
@@ -210,6 +212,9 @@ def example_messages() -> dict[str, Message]:
         "have": Have(is_last=True, heights=((log, Height(count=1, tip=first.operation_id)),)),
         "pre-sync": PreSync(operations=3),
         "operation": compact,
+        "operation of a branch": replace(
+            compact, log=branch_of(log, first.operation_id), root=log.log_id
+        ),
         "body part": BodyPart(data=b"part"),
         "done": Done(exchange=1),
         "ack": Ack(counts=((0, 1), (log, 2))),
@@ -271,6 +276,16 @@ def value_vectors() -> dict[str, Any]:
             "author": first.author.hex(),
             "log_id": CONTENT_LOG.hex(),
             "client_id": client_id(first.log),
+        },
+        "branch": {
+            "author": first.author.hex(),
+            "log_id": CONTENT_LOG.hex(),
+            "first_operation": first.operation_id.hex(),
+            "branch": branch_of(first.log, first.operation_id).log_id.hex(),
+            "client_id": client_id(first.log),
+            "client_id_in_branch": branch_client(
+                client_id(first.log), branch_of(first.log, first.operation_id)
+            ),
         },
         "channel_name": {
             "document": document.hex(),

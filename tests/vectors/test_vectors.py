@@ -8,6 +8,7 @@ import pytest
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position, SecretId
 from domain.identity import DeviceKey, verify_operation
 from domain.invite import Invite
+from domain.ledger.branch import branch_client, branch_of
 from domain.ledger.claim import client_id
 from domain.ledger.gate import Gate
 from domain.ledger.ledger import Height, Ledger
@@ -132,6 +133,14 @@ def test_second_p2panda_operation_links_to_the_first_with_a_body() -> None:
     assert decode_header(bytes.fromhex(second["header"])).backlink == bytes.fromhex(
         second["backlink"]
     )
+
+
+def test_branches_and_their_client_ids_are_derived_alike() -> None:
+    entry = VALUES["branch"]
+    log = LogKey(PeerId.from_hex(entry["author"]), LogId.from_hex(entry["log_id"]))
+    branch = branch_of(log, OperationId.from_hex(entry["first_operation"]))
+    assert branch.log_id.hex() == entry["branch"]
+    assert branch_client(entry["client_id"], branch) == entry["client_id_in_branch"]
 
 
 def test_client_id_and_channel_name_are_derived_alike() -> None:

@@ -9,6 +9,8 @@ from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 from domain.crdt.replica import Judged
 from domain.crdt.walker import walk_update
 from domain.document import Document
+from domain.errors import OperationError
+from domain.forking import is_ours, renamed_log, take_pending
 from domain.founding import found, new_record
 from domain.identifiers import LogKey, OperationId, Position
 from domain.identity import DeviceKey, Label
@@ -122,8 +124,43 @@ class Editor:
         sent = [decode_operation(one.header_bytes, one.body) for one in operations]
         received = self.document.receive(sent)
         assert not received.forged
+        waited_for = self.document.gate.waited_for_ids()
+        found = {one.operation_id: one.position for one in self.log}
+        found = {each: place for each, place in found.items() if each in waited_for}
+        received.admitted.entered.extend(self.document.gate.retry(found).entered)
         self._keep(received.admitted.entered)
+        known = {one.operation_id for one in self.log}
+        for operation in received.admitted.old:
+            if operation.operation_id not in known and self._take_rival(operation):
+                again = self.receive(operations)  # what follows it can enter now
+                received.admitted.entered.extend(again.entered)
+                break
         return received.admitted
+
+    def _take_rival(self, rival: Operation) -> bool:
+        """Take in an operation whose place is taken, as a node does; whether its log is found to fork there."""
+        by_id = {one.operation_id: one for one in self.log}
+        [held] = [one for one in self.log if one.position == rival.position]
+        if held.header.backlink != rival.header.backlink:
+            return False
+        before = None if rival.header.backlink is None else by_id[rival.header.backlink]
+        try:
+            fork = self.document.ledger.examine_rival(rival, held, before)
+        except OperationError:
+            return False
+        if fork is None:
+            return False
+        old = self.document
+        record = with_new_logs(old.record, self.entropy) if is_ours(old, fork) else old.record
+        self.log = [*renamed_log(self.log, fork), fork.rival]
+        fresh = Document(old.key, old.document, record, old.keyring)
+        again = Editor(fresh, self.entropy)
+        again.log = self.log
+        again.replay()
+        for update in take_pending(old, fresh, fork, record):
+            fresh.adopt(update)
+        old.go_on_as(fresh, "a log forked")
+        return True
 
     def _keep(self, entered: Sequence[Operation]) -> None:
         self.log += entered
