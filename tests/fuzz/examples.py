@@ -116,7 +116,7 @@ def messages() -> list[bytes]:
 def streams() -> list[bytes]:
     """Streams of frames, cut in several ways."""
     header = encode_stream_header(StreamHeader(b"c" * CHANNEL_NAME_BYTES, 1))
-    frames = b"".join(map(encode_frame, messages()))
+    frames = b"".join(map(encode_frame, sorted(messages(), key=len)))
     return [bytes([size]) + header + frames for size in (0, 15, 255)]
 
 
