@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test test-all sim mutants battery fuzz check bench format coverage lock wheel clean
+.PHONY: help venv demo test test-all sim mutants battery fuzz soak check bench format coverage lock wheel clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
@@ -48,6 +48,9 @@ battery: $(NEEDED) ## Run the long tests of reliability, going on where it stopp
 
 fuzz: $(NEEDED) ## Feed every parser with what nobody would send (ARGS="--part invite --inputs 100000")
 	$(BIN)/python -m scripts.fuzz $(ARGS)
+
+soak: $(NEEDED) ## Let many nodes live, and see what grows (ARGS="--nodes 20 --minutes 10")
+	$(BIN)/python -m scripts.soak $(ARGS)
 
 check: $(NEEDED) ## Check format, lint, types, import contracts and dependencies
 	$(BIN)/ruff format --check .
