@@ -135,12 +135,17 @@ CHANNELS_OPEN_MAX: Final = (
 )
 STREAMS_UNREAD_MAX: Final = 128  # open ones, and as many that are closed and still on their way
 IDLE_S_MAX: Final = 90.0  # QUIC's own time-out; `PEER_SILENCE_S_MAX` ends a connection long before
-PEER_SILENCE_S_MAX: Final = 15.0  # a peer that is not heard for so long is gone
+PEER_QUIET_S: Final = 15.0  # a peer that is not heard for so long is shown as quiet
+PEER_SILENCE_S_MAX: Final = (
+    40.0  # ... and is gone after so long: lines that are down for 30 s return
+)
 KEEPALIVE_S: Final = (
     10.0  # who has heard nothing for so long asks; 5 s are left for QUIC to repeat the question
 )
 HEARTBEAT_S: Final = 30.0  # the dialler asks the other node, not only its QUIC, whether it lives
-HEARTBEAT_ANSWER_S_MAX: Final = 15.0  # a node that reads nothing for so long is as good as gone
+HEARTBEAT_ANSWER_S_MAX: Final = (
+    20.0  # a node that reads nothing for so long is as good as gone; a silent one is quiet before
+)
 
 # --- Reaching peers (ours) ---
 BACK_OFF_S_MIN: Final = 0.5  # the first wait; a restart takes about as long

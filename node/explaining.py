@@ -88,7 +88,7 @@ def _of_peer(owner: DocumentOwner, peers: Peers, peer: PeerId, now: float) -> Pe
         name=peer.short,
         is_member=document.ledger.membership.role(peer) is not None,
         addresses=status.addresses if status is not None else (),
-        is_connected=link is not None,
+        is_connected=link is not None and not link.is_quiet,
         is_refused=status is not None and isinstance(status.error, HandshakeError),
         is_connecting=status is not None and status.lifecycle.state in ATTEMPT,
         last_error=status.last_error if status is not None else None,

@@ -9,6 +9,7 @@ from typing import Final
 
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.lifecycle import State
 from domain.connectivity.strategy import Action, strategy_of
 from domain.errors import ConnectionLostError, NodeClosedError, PeerError, StorageError
 from domain.events import SecurityEvent, ServingFailed
@@ -151,6 +152,11 @@ class Link:
         self._beat += 1
         self._beats.append(Heartbeat(number=self._beat, is_answer=False))
         self._bell.ring()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is heard from the peer any more."""
+        return self.connection.lifecycle.state is State.QUIET
 
     @property
     def is_unanswered(self) -> bool:

@@ -210,11 +210,15 @@ class Peers:
             link.compare()
             self._deadlines.set((due, peer), self._clock.now() + self._draw_compare_s())
         elif due is Due.HEARTBEAT:
-            link.beat()
+            if not link.is_quiet:
+                link.beat()
             self._deadlines.set((due, peer), self._clock.now() + HEARTBEAT_S)
             self._deadlines.set((Due.ANSWER, peer), self._clock.now() + HEARTBEAT_ANSWER_S_MAX)
         elif due is Due.ANSWER:
-            if link.is_unanswered:
+            answers_until = link.connection.lifecycle.since + HEARTBEAT_ANSWER_S_MAX
+            if link.is_quiet or self._clock.now() < answers_until:  # or was, a moment ago
+                self._deadlines.set((due, peer), self._clock.now() + HEARTBEAT_ANSWER_S_MAX)
+            elif link.is_unanswered:
                 link.connection.close(CloseCode.TIMED_OUT, "the node did not answer a heartbeat")
         elif link.is_of_use:
             self._deadlines.set((due, peer), self._clock.now() + UNUSED_S_MAX)
@@ -291,7 +295,7 @@ class Peers:
             NetworkError: It cannot be reached.
         """
         status = self._status(peer)
-        if status.link is not None:
+        if status.link is not None and not status.link.is_quiet:
             return status.link
         lifecycle = self._make_lifecycle(peer)
         if status.dial is None and status.lifecycle.state in AT_REST:  # else it is the dial's

@@ -21,6 +21,7 @@ from adapters.quic.engine import (
 )
 from adapters.quic.multiplexer import Multiplexer
 from adapters.quic.path import Path, PathOwner
+from adapters.quic.silence import SilenceOwner, SilenceWatch
 from adapters.quic.source import Source
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import encode_frame
@@ -35,9 +36,7 @@ from domain.limits import (
     CHANNEL_NAME_BYTES,
     CLOSE_REASON_BYTES_MAX,
     HELLO_S_MAX,
-    KEEPALIVE_S,
     MESSAGE_BYTES_MAX,
-    PEER_SILENCE_S_MAX,
 )
 from domain.ports.network import Channel, Connection, ConnectionStatistics, Priority
 
@@ -131,10 +130,10 @@ class PeerConnection(Connection):
         self._is_flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._heard_at = host.now()
+        self._silence = SilenceWatch(host.loop, host.now)
         self._farewell: list[bytes] = []
         self._farewells = 0
-        self._watch = host.loop.call_later(hello_s_max, self._give_up_hello)
+        self._hello_timer = host.loop.call_later(hello_s_max, self._give_up_hello)
         self._control = QuicChannel(
             self._multiplexer,
             self._multiplexer.control_inbox,
@@ -257,9 +256,10 @@ class PeerConnection(Connection):
         if self._lost is not None:
             self._say_farewell()
             return
-        self._heard_at = self._host.now()
+        now = self._host.now()
+        self._silence.hear(now)
         try:
-            self._engine.receive(data, self._heard_at)
+            self._engine.receive(data, now)
         except Exception:
             # aioquic checks most of what a peer can send, not all of it.
             _logger.exception("quic.datagram.failed", extra={"remote": self.remote_address})
@@ -271,7 +271,8 @@ class PeerConnection(Connection):
 
     def abandon(self) -> None:
         """Stop all timers; the endpoint is closing."""
-        self._watch.cancel()
+        self._hello_timer.cancel()
+        self._silence.stop()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -408,8 +409,14 @@ class PeerConnection(Connection):
         self._agreement = agreement
         self._multiplexer.control_inbox.decoder.message_bytes_max = MESSAGE_BYTES_MAX
         self._unlock_path(agreement)
-        self._watch.cancel()
-        self._watch = self._host.loop.call_later(KEEPALIVE_S, self._watch_silence)
+        self._hello_timer.cancel()
+        self._silence.start(
+            SilenceOwner(
+                lifecycle=self._lifecycle,
+                ask=self._ask if self.is_dialler else None,
+                give_up=self._give_up_peer,
+            )
+        )
         # The messages that end the hello came under the keys of TLS, which confirms those (RFC 9001, 4.1.2).
         for step in (Step.PROVE, Step.ENCRYPT, Step.CONFIRM):
             self._take(step)
@@ -422,6 +429,7 @@ class PeerConnection(Connection):
         owner = PathOwner(
             peer=peer,
             moved=self._follow_path,
+            lost=self._silence.lose_way,
             is_waiting=lambda: self._lost is None and self._engine.is_waiting,
             is_dialler=self.is_dialler,
         )
@@ -437,22 +445,14 @@ class PeerConnection(Connection):
     def _give_up_hello(self) -> None:
         self.close(CloseCode.HANDSHAKE_TIMED_OUT, "the hello took too long")
 
-    def _watch_silence(self) -> None:
-        """Ask a peer that is silent whether it lives, and give it up if it stays so; the dialler asks for both."""
-        silent_s = self._host.now() - self._heard_at
-        if silent_s + TIMER_SLACK_S >= PEER_SILENCE_S_MAX:
-            # In case that it hears us, though we do not hear it.
-            self.close(CloseCode.TIMED_OUT, SILENT)
-            return
-        limit_s = PEER_SILENCE_S_MAX
-        if self.is_dialler:
-            if silent_s + TIMER_SLACK_S < KEEPALIVE_S:
-                limit_s = KEEPALIVE_S
-            else:
-                self._engine.send_ping(0)
-                self._flush()
-        if self._lost is None:
-            self._watch = self._host.loop.call_later(limit_s - silent_s, self._watch_silence)
+    def _ask(self) -> None:
+        """Send something that the peer answers."""
+        self._engine.send_ping(0)
+        self._flush()
+
+    def _give_up_peer(self) -> None:
+        """Nothing is heard of it; in case that it hears us, it is told."""
+        self.close(CloseCode.TIMED_OUT, SILENT)
 
     # --- The end ---
 
@@ -472,7 +472,8 @@ class PeerConnection(Connection):
         self._reason = reason
         if self._agreement is not None or self._expected is None:
             self._take(Step.END)  # else its dial tries the next address, or says how it went
-        self._watch.cancel()
+        self._hello_timer.cancel()
+        self._silence.stop()
         self._multiplexer.end(lost)
         self._engine.credit.close()
         self._closed.set_result(None)

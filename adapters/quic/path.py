@@ -27,12 +27,14 @@ class PathOwner(NamedTuple):
     Args:
         peer: Who is at the other end.
         moved: The packets go another way from now on, or go again.
+        lost: No way answers any more.
         is_waiting: Whether something was sent that the peer has not acknowledged.
         is_dialler: Whether we opened the connection.
     """
 
     peer: PeerId
     moved: Callable[[], None]
+    lost: Callable[[], None]
     is_waiting: Callable[[], bool]
     is_dialler: bool
 
@@ -147,3 +149,5 @@ class Path:
             return
         if self._is_open:
             self.owner.moved()
+        else:
+            self.owner.lost()

@@ -77,7 +77,7 @@ class SimulatedConnection(Connection):
         self._sent_count = 0
         self._received_count = 0
         self._control = self._channel(CONTROL)
-        wire.attach(self._side, self._lose)
+        wire.attach(self._side, self._lose, self._hear)
 
     def join(self, twin: "SimulatedConnection") -> None:
         """Say which is the other end."""
@@ -216,6 +216,9 @@ class SimulatedConnection(Connection):
 
     def _lose(self, code: int, reason: str) -> None:
         self._finish(code, reason, by_peer=False)
+
+    def _hear(self, *, is_heard: bool) -> None:
+        self._take(Step.RECOVER if is_heard else Step.FALL_SILENT)
 
     def _finish(self, code: int, reason: str, *, by_peer: bool) -> None:
         if self._end is not None:

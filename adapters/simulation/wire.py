@@ -9,10 +9,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.simulation.link import Link
 from domain.connectivity.close_codes import CloseCode
+from domain.limits import PEER_QUIET_S, PEER_SILENCE_S_MAX
 
 NOTICE_SPREAD: Final = 0.2
 """The two ends of a dead connection notice it up to this share of the time apart, the later one when it is over."""
@@ -21,6 +22,13 @@ ALREADY_S: Final = 1e-9
 
 Lose = Callable[[int, str], None]
 """Tells an end that its connection is lost: code and reason."""
+
+
+class Hear(Protocol):
+    """Tells an end whether it hears the other."""
+
+    def __call__(self, *, is_heard: bool) -> None:
+        """Tell it."""
 
 
 class Wire:
@@ -52,16 +60,19 @@ class Wire:
         self._is_barred = False
         self._is_cut = False
         self._losers: list[Lose | None] = [None, None]
+        self._hearers: list[Hear | None] = [None, None]
         self._notices: list[asyncio.TimerHandle | None] = [None, None]
+        self._doubts: list[asyncio.TimerHandle | None] = [None, None]
         self._snap_timer: asyncio.TimerHandle | None = None
 
-    def attach(self, side: int, lose: Lose) -> None:
-        """Say how an end is told that the connection is lost."""
+    def attach(self, side: int, lose: Lose, hear: Hear) -> None:
+        """Say how an end is told that the connection is lost, and whether it hears the other."""
         self._losers[side] = lose
+        self._hearers[side] = hear
 
     def detach(self, side: int) -> None:
         """Say that an end knows of its end and need not be told again."""
-        self._losers[side] = None
+        self._losers[side] = self._hearers[side] = None
         self._forget_notice(side)
         if self.is_over:
             self.cut()
@@ -103,6 +114,7 @@ class Wire:
         self._is_barred = False
         for side in (0, 1):
             self._forget_notice(side)
+            self._hear(side, is_heard=True)
         now = self._loop.time()
         for (side, name), lane in self._lanes.items():
             earliest = self.links[side].arrival(now, 0)
@@ -161,6 +173,13 @@ class Wire:
     def _lose_later(self, side: int, after_s: float) -> None:
         if self._losers[side] is not None and self._notices[side] is None:
             self._notices[side] = self._loop.call_later(after_s, self._lose, side)
+            doubt_s = after_s * PEER_QUIET_S / PEER_SILENCE_S_MAX
+            self._doubts[side] = self._loop.call_later(doubt_s, self._hear, side)
+
+    def _hear(self, side: int, *, is_heard: bool = False) -> None:
+        hear = self._hearers[side]
+        if hear is not None:
+            hear(is_heard=is_heard)
 
     def _lose(self, side: int) -> None:
         self._notices[side] = None
@@ -169,10 +188,11 @@ class Wire:
             lose(CloseCode.TIMED_OUT, "nothing was heard from the peer for too long")
 
     def _forget_notice(self, side: int) -> None:
-        notice = self._notices[side]
-        if notice is not None:
-            notice.cancel()
-            self._notices[side] = None
+        for timers in (self._notices, self._doubts):
+            timer = timers[side]
+            if timer is not None:
+                timer.cancel()
+                timers[side] = None
 
 
 class _Lane:

@@ -5,10 +5,13 @@ An attempt begins at rest, goes through the phases of becoming a connection, ser
     disconnected ─> initializing ─> connecting ─> connected ─> authenticating ─> authenticated ─> encrypting ┐
                           ^                                                                                  v
                           └── reconnecting, failed <── closed <── closing <── active <────────────────── encrypted
+                                                                               ^  v
+                                                                               quiet
 
 Who runs it: a transport tells how far a connection is (`INITIALIZE` to `CONFIRM`, `CLOSE` and `END`), whether it dials
-or is dialled; the node says that it serves it (`ACTIVATE`), and what becomes of the peer once it has ended (`WAIT`,
-`FAIL`, `REST`). A step that the table does not have in that state is a bug of ours, and raises `MachineError`.
+or is dialled, and whether the peer is heard (`FALL_SILENT`, `RECOVER`); the node says that it serves it (`ACTIVATE`),
+and what becomes of the peer once it has ended (`WAIT`, `FAIL`, `REST`). A step that the table does not have in that
+state is a bug of ours, and raises `MachineError`.
 
 There is one `transitions.Machine`, which holds the table and no state, and a model for each peer. The callback of the
 machine only notes when a state was entered and queues the change; it never waits, sets no timer and takes no step:
@@ -49,6 +52,9 @@ class State(Enum):
     """Whatever follows is for this peer alone; the node has not begun to serve it."""
     ACTIVE = "active"
     """Both sides exchange documents."""
+    QUIET = "quiet"
+    """Nothing is heard from the peer any more: it or the way there is gone, or comes back within
+    `PEER_SILENCE_S_MAX`. Then all goes on; meanwhile it is not dialled, and may dial."""
     RECONNECTING = "reconnecting"
     """It failed or ended, and is tried again after the back-off."""
     CLOSING = "closing"
@@ -69,6 +75,8 @@ ATTEMPT: Final = (
     State.ENCRYPTED,
 )
 """The phases of becoming a connection, in order."""
+SERVING: Final = (State.ACTIVE, State.QUIET)
+"""There is a connection that the node serves."""
 AT_REST: Final = (State.DISCONNECTED, State.RECONNECTING, State.FAILED, State.CLOSED)
 """Nothing is under way: an attempt may begin."""
 
@@ -94,6 +102,10 @@ class Step(Enum):
     """They are."""
     ACTIVATE = "activate"
     """The node serves the connection."""
+    FALL_SILENT = "fall_silent"
+    """No way to the peer answers, or nothing has been heard for `PEER_QUIET_S`."""
+    RECOVER = "recover"
+    """It is heard again."""
     CLOSE = "close"
     """We end it, or give the attempt up."""
     END = "end"
@@ -117,8 +129,10 @@ TRANSITIONS: Final[tuple[tuple[Step, tuple[State, ...], State], ...]] = (
     (Step.ENCRYPT, (State.AUTHENTICATED,), State.ENCRYPTING),
     (Step.CONFIRM, (State.ENCRYPTING,), State.ENCRYPTED),
     (Step.ACTIVATE, (State.ENCRYPTED,), State.ACTIVE),
-    (Step.CLOSE, (*ATTEMPT, State.ACTIVE), State.CLOSING),
-    (Step.END, (*ATTEMPT, State.ACTIVE, State.CLOSING), State.CLOSED),
+    (Step.FALL_SILENT, (State.ACTIVE,), State.QUIET),
+    (Step.RECOVER, (State.QUIET,), State.ACTIVE),
+    (Step.CLOSE, (*ATTEMPT, *SERVING), State.CLOSING),
+    (Step.END, (*ATTEMPT, *SERVING, State.CLOSING), State.CLOSED),
     (Step.WAIT, (*ATTEMPT, *AT_REST), State.RECONNECTING),
     (Step.FAIL, (*ATTEMPT, *AT_REST), State.FAILED),
     (Step.REST, (*ATTEMPT, *AT_REST), State.DISCONNECTED),
@@ -191,7 +205,7 @@ class Lifecycle:
         return {state: after - at for (state, at), after in zip(entered, following, strict=False)}
 
     def entered_at(self, state: State) -> float | None:
-        """Say when this attempt was last in that state, or None."""
+        """Say when this attempt last came to that state, or None; to `ACTIVE` when it first did."""
         return self._entered.get(state)
 
     def take_changes(self) -> list[StateChange]:
@@ -210,7 +224,8 @@ class Lifecycle:
         elif step is Step.CONNECT:  # the phases that another address got to do not count
             first = self._entered.get(State.INITIALIZING)
             self._entered = {} if first is None else {State.INITIALIZING: first}
-        self._entered[self.state] = now
+        if step is not Step.RECOVER:  # it has been active since it became so
+            self._entered[self.state] = now
         self.since = now
         self._changes.append(StateChange(step=step, old=old, new=self.state, at=now))
         if self.changed is not None:

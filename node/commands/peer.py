@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from domain.connectivity.lifecycle import State
 from domain.identifiers import PeerId
 from domain.pairing import PairingState, trust
+from domain.ports.network import Connection
 from node.commands.arguments import Arguments
 from node.commands.context import Answer, CommandContext, describe_document
 from node.owner import DocumentOwner
@@ -62,6 +63,7 @@ def _describe(status: PeerStatus | None, next_dial: float | None, now: float) ->
     return {
         "state": (status.lifecycle.state if status is not None else State.DISCONNECTED).value,
         "since_s": round(now - status.lifecycle.since, 3) if status is not None else None,
+        "connected_s": _served_s(connection, now),
         "address": connection.remote_address if connection is not None else None,
         "addresses": list(status.addresses) if status is not None else [],
         "round_trip_ms": round(1e3 * round_trip_s, 3) if round_trip_s is not None else None,
@@ -69,6 +71,12 @@ def _describe(status: PeerStatus | None, next_dial: float | None, now: float) ->
         "last_error": status.last_error if status is not None else None,
         "next_attempt_s": round(max(0.0, next_dial - now), 3) if next_dial is not None else None,
     }
+
+
+def _served_s(connection: Connection | None, now: float) -> float | None:
+    """How long a connection has served, whether its peer is quiet or not; None where there is none."""
+    served_at = connection.lifecycle.entered_at(State.ACTIVE) if connection is not None else None
+    return round(now - served_at, 3) if served_at is not None else None
 
 
 async def doctor(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:

@@ -74,7 +74,7 @@ class LabNode:
     async def connected_s(self, peer: str) -> float:
         """How long the connection to a peer has been there; 0 without one."""
         known = (await self.ask("peers"))["peers"]
-        return next((each["since_s"] or 0.0 for each in known if each["peer"] == peer), 0.0)
+        return next((each["connected_s"] or 0.0 for each in known if each["peer"] == peer), 0.0)
 
 
 async def until(condition: Any, *, within_s: float) -> bool:  # noqa: ANN401 - a coroutine function

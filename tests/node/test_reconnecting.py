@@ -2,100 +2,44 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from domain.connectivity.close_codes import CloseCode
-from domain.connectivity.lifecycle import Lifecycle, State
-from domain.events import ConnectionActive, Event, NetworkErrorMet, PeerDisconnected
+from domain.connectivity.lifecycle import SERVING, Lifecycle, State
+from domain.events import ConnectionActive, NetworkErrorMet, PeerDisconnected
 from domain.identifiers import PeerId
 from domain.limits import (
     BACK_OFF_S_MAX,
     DIAL_S_MAX,
     FAILED_RETRY_S,
+    PEER_QUIET_S,
     PEER_SILENCE_S_MAX,
     RETRIES_MAX,
     UNUSED_S_MAX,
 )
 from domain.ports.network import Connection
-from node import Document, Node
+from node import Node
 from node.simulation import NodeNetwork
+from tests.node.reconnecting import (
+    Recorder,
+    are_joined,
+    pass_turns,
+    state,
+    two,
+    until_joined,
+    words,
+    write,
+)
 
 HOUR_S = 3_600.0
 TRY_S_MAX = DIAL_S_MAX + 0.1
 PEERS = 200
 TURNS = 20  # of the event loop; to connect without any delay takes fewer
-
-
-class Recorder:
-    """Everything that happens in a node, with its time."""
-
-    def __init__(self, node: Node) -> None:
-        self.events: list[tuple[float, Event]] = []
-        self._task = asyncio.create_task(self._record(node.events()))
-
-    async def _record(self, events: AsyncIterator[Event]) -> None:
-        loop = asyncio.get_running_loop()
-        async for event in events:
-            self.events.append((loop.time(), event))
-
-    def of(self, kind: type[Event], since: float = 0.0) -> list[tuple[float, Event]]:
-        return [(at, event) for at, event in self.events if isinstance(event, kind) and at >= since]
-
-
-def state(node: Node, other: Node) -> State:
-    status = node.peers.known.get(other.peer_id)
-    return status.lifecycle.state if status is not None else State.DISCONNECTED
-
-
-def are_joined(one: Node, other: Node) -> bool:
-    """Whether both serve the same, one connection."""
-    links = [
-        [link for link in a.peers.links() if link.peer == b.peer_id]
-        for a, b in ((one, other), (other, one))
-    ]
-    return (
-        all(len(each) == 1 for each in links)
-        and links[0][0].connection.binding == links[1][0].connection.binding
-        and state(one, other) is state(other, one) is State.ACTIVE
-    )
-
-
-async def until_joined(one: Node, other: Node, within_s: float) -> float:
-    """Wait, and give how long it took."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    async with asyncio.timeout(within_s):
-        while not are_joined(one, other):  # noqa: ASYNC110 - looking is free in virtual time
-            await asyncio.sleep(0.01)
-    return loop.time() - began
-
-
-async def pass_turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def two(network: NodeNetwork) -> AsyncIterator[tuple[Node, Node, Document, Document]]:
-    async with network.node("alice") as alice, network.node("bob") as bob:
-        document = await alice.create("notes")
-        copy = await bob.join(await document.invite())
-        await network.converged()
-        await until_joined(alice, bob, 5)
-        yield alice, bob, document, copy
-
-
-def write(document: Document, word: str) -> None:
-    document.text("body").insert(0, f"{word} ")
-
-
-def words(document: Document) -> Counter[str]:
-    return Counter(str(document.text("body")).split())
 
 
 @pytest.fixture
@@ -457,12 +401,38 @@ def test_a_dead_peer_is_noticed_within_fifteen_seconds(network: NodeNetwork) -> 
             loop = asyncio.get_running_loop()
             died = loop.time()
             await network.crash("bob")
-            await asyncio.sleep(PEER_SILENCE_S_MAX + 0.1)
+            await asyncio.sleep(PEER_QUIET_S + 0.1)
+            assert state(alice, bob) is State.QUIET
+            assert recorder.of(PeerDisconnected) == []
+            await asyncio.sleep(PEER_SILENCE_S_MAX - PEER_QUIET_S)
             [(at, lost)] = recorder.of(PeerDisconnected)
             assert at - died <= PEER_SILENCE_S_MAX + 0.01
             assert isinstance(lost, PeerDisconnected)
             assert lost.code == CloseCode.TIMED_OUT
-            assert state(alice, bob) is not State.ACTIVE
+            assert state(alice, bob) not in SERVING
+
+    network.run(scenario)
+
+
+def test_a_line_that_is_down_for_half_a_minute_ends_no_connection(network: NodeNetwork) -> None:
+    """Whenever it goes down: also while a heartbeat waits for its answer."""
+
+    async def scenario() -> None:
+        async with two(network) as (alice, bob, document, copy):
+            recorders = Recorder(alice), Recorder(bob)
+            for down in range(20):
+                await asyncio.sleep(network.random.uniform(0, 40))
+                network.partition("alice", "bob")
+                write(document, f"a{down}")
+                write(copy, f"b{down}")
+                await asyncio.sleep(30.0)
+                assert state(alice, bob) is state(bob, alice) is State.QUIET
+                network.heal()
+                await asyncio.sleep(2.0)
+                assert are_joined(alice, bob)
+            await network.converged()
+            assert words(document) == Counter(f"{who}{n}" for who in "ab" for n in range(20))
+            assert not any(each.of(PeerDisconnected) for each in recorders)
 
     network.run(scenario)
 

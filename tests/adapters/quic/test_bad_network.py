@@ -8,6 +8,7 @@ import pytest
 from adapters.quic.connection import PeerConnection
 from adapters.simulation.loop import run
 from domain.connectivity.close_codes import CloseCode
+from domain.connectivity.lifecycle import State, Step
 from domain.errors import DialError, HandshakeTimedOutError
 from domain.limits import (
     HELLO_S_MAX,
@@ -15,6 +16,7 @@ from domain.limits import (
     MIB,
     PEER_SILENCE_S_MAX,
     PROBE_ACTIVE_S,
+    PROBE_MISSED_S,
     STREAM_UNUSED_S,
 )
 from domain.ports.network import Connection
@@ -81,6 +83,37 @@ def test_a_peer_that_vanishes_is_noticed_on_both_sides() -> None:
     near_code, far_code, took = run(scenario, 0)
     assert near_code == far_code == CloseCode.TIMED_OUT
     assert took <= PEER_SILENCE_S_MAX + 0.1
+
+
+def test_a_way_that_is_gone_is_shown_soon_and_one_that_comes_back_too() -> None:
+    """Nobody sends anything: the probes of the way tell."""
+
+    async def scenario(seed: int) -> list[tuple[State, float]]:
+        wire = Wire(seed=seed)
+        alice, bob = wire.network(device(1)), wire.network(device(2))
+        await alice.start()
+        await bob.start()
+        near, far = await connect(alice, bob, device(2))
+        loop = asyncio.get_running_loop()
+        for end in (near, far):
+            end.lifecycle.take(Step.ACTIVATE, now=loop.time())
+            end.lifecycle.take_changes()
+        began = loop.time()
+        wire.is_cut = True
+        await asyncio.sleep(PEER_SILENCE_S_MAX - 5.0)
+        wire.is_cut = False
+        await asyncio.sleep(5.0)
+        await round_trips(near, far)
+        changes = near.lifecycle.take_changes()
+        assert [each.new for each in far.lifecycle.take_changes()] == [State.QUIET, State.ACTIVE]
+        await alice.close(0, "")
+        await bob.close(0, "")
+        return [(each.new, each.at - began) for each in changes]
+
+    [(lost, lost_s), (back, back_s)] = run(scenario, 0)
+    assert (lost, back) == (State.QUIET, State.ACTIVE)
+    assert lost_s <= PROBE_ACTIVE_S + sum(PROBE_MISSED_S) + 0.1
+    assert 0 <= back_s - (PEER_SILENCE_S_MAX - 5.0) <= PROBE_MISSED_S[-1] + 0.5
 
 
 def test_a_silent_address_is_given_up_soon_and_a_silent_peer_later() -> None:

@@ -256,7 +256,11 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
     )
     key = ProbeKey(bytes(32), context=b"", own=device(1).peer, peer=device(2).peer)
     owner = PathOwner(
-        peer=device(2).peer, moved=lambda: None, is_waiting=lambda: False, is_dialler=False
+        peer=device(2).peer,
+        moved=lambda: None,
+        lost=lambda: None,
+        is_waiting=lambda: False,
+        is_dialler=False,
     )
     paths.unlock(path, key, owner)
     assert path.admits(("192.0.2.2", 1))
