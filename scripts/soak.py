@@ -41,7 +41,7 @@ EDITS_PER_S: Final = 2.0
 TEXT_BYTES_MAX: Final = 2_000
 RESTART_S: Final = 10.0
 GUEST_S: Final = 45.0
-JOIN_S_MAX: Final = 120.0
+JOIN_S_MAX: Final = 300.0
 SETTLE_S_MAX: Final = 120.0
 QUIET_S: Final = 15.0
 """So long nothing happens before tasks and files are counted: what ends with a delay has ended."""
