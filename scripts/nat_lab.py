@@ -4,6 +4,7 @@
     scripts/nat_lab.py matrix --pairs symmetric:symmetric --rtt-ms 50
     scripts/nat_lab.py scenario --list
     scripts/nat_lab.py scenario rebind-both --json
+    scripts/nat_lab.py scenario direct-blocked --runs 10 --json
 
 What it builds is gone when it ends, also when it is interrupted. The same runs in virtual time, by the same names, in
 `tests/adapters/simulation/internet`.
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import json
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -95,8 +97,22 @@ async def matrix(lab: Lab, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def scenario(lab: Lab, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Play one scenario."""
-    return {"name": arguments.name} | await SCENARIOS[arguments.name](lab)
+    """Play one scenario, as often as is wanted; of many runs the worst and the median stall."""
+    runs = []
+    for _ in range(arguments.runs):
+        runs.append(await SCENARIOS[arguments.name](lab))
+        print(json.dumps(runs[-1]), file=sys.stderr)
+    if len(runs) == 1:
+        return {"name": arguments.name} | runs[0]
+    stalls = [each["stall_ms"] for each in runs]
+    return {
+        "name": arguments.name,
+        "ok": all(each["ok"] for each in runs),
+        "stall_p50_ms": statistics.median(stalls),
+        "stall_max_ms": max(stalls),
+        "lost": sum(each["lost"] for each in runs),
+        "runs": runs,
+    }
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -112,6 +128,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             command.add_argument("--rtt-ms", type=float, default=0.0, metavar="N")
         else:
             command.add_argument("name", nargs="?", choices=sorted(SCENARIOS))
+            command.add_argument("--runs", type=int, default=1, metavar="N", help="play it N times")
             command.add_argument("--list", action="store_true", help="say which there are")
     return parser.parse_args(arguments)
 

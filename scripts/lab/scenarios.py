@@ -19,6 +19,8 @@ MEET_S_MAX: Final = 30.0
 STALL_S_MAX: Final = 5.0
 """Where a second way exists; slow machines get as much again for their own slowness."""
 
+RESTRICTED: Final = ("port-restricted", "port-restricted")
+
 Change = Callable[[Lab, "Meeting"], Awaitable[None]]
 Scenario = Callable[[Lab], Awaitable[dict[str, Any]]]
 
@@ -32,11 +34,12 @@ class Meeting:
     documents: dict[LabNode, str]
     written: dict[str, tuple[LabNode, float]] = field(default_factory=dict)
     stall_s: float = 0.0
+    is_over: bool = False
 
     async def write(self) -> None:
-        """Write, until cancelled."""
+        """Write, until it is over: a line that was begun is written."""
         number = 0
-        while True:
+        while not self.is_over:
             for writer, reader, name in (
                 (self.left, self.right, "left"),
                 (self.right, self.left, "right"),
@@ -91,24 +94,27 @@ async def play(
             document = documents[writer]
             await until(lambda: _is_there(reader, document), within_s=MEET_S_MAX)  # noqa: B023 - awaited here
         started = time.monotonic()
-        tasks = [asyncio.create_task(meeting.write()), asyncio.create_task(meeting.watch())]
+        writing = asyncio.create_task(meeting.write())
+        watching = asyncio.create_task(meeting.watch())
         try:
             await asyncio.sleep(3.0)
             await change(lab, meeting)
             await asyncio.sleep(8.0)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            meeting.is_over = True
+            await asyncio.wait([writing])
+            watching.cancel()
+            await asyncio.wait([watching])
             for wire in lab.topology.wires.values():
                 wire.set(is_up=True, loss=0.0)
         settled = await until(meeting.look, within_s=SETTLE_S_MAX)
         is_quick = meeting.stall_s <= outage_s + 2 * STALL_S_MAX
+        is_kept = await left.connected_s(right.peer) > time.monotonic() - started
         return {
-            "ok": settled and is_quick,
+            "ok": settled and is_quick and is_kept,
             "stall_ms": round(1_000 * meeting.stall_s),
             "lost": len(meeting.written),
-            "kept": await left.connected_s(right.peer) > time.monotonic() - started,
+            "kept": is_kept,
             "path": await meeting.path(),
         }
 
@@ -158,6 +164,19 @@ async def _block_direct(lab: Lab, meeting: Meeting) -> None:
     await asyncio.sleep(15.0)
 
 
+async def _switch_interface(lab: Lab, _: Meeting) -> None:
+    lab.topology.switch(to_spare=True)
+    try:
+        await asyncio.sleep(15.0)
+    finally:
+        lab.topology.switch(to_spare=False)
+    await asyncio.sleep(5.0)
+
+
+async def _nothing(_lab: Lab, _meeting: Meeting) -> None:
+    await asyncio.sleep(5.0)
+
+
 async def _restart_turn(lab: Lab, _: Meeting) -> None:
     lab.turn.stop()
     await asyncio.sleep(1.0)
@@ -176,6 +195,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "rebind-b": lambda lab: play(lab, _rebind("b")),
     "rebind-both": lambda lab: play(lab, _rebind("a", "b")),
     "rebind-relayed": lambda lab: play(lab, _rebind("a", "b"), nats=("symmetric", "symmetric")),
+    "interface-switch": lambda lab: play(lab, _switch_interface),
+    "double-nat": lambda lab: play(lab, _nothing, nats=RESTRICTED, hosts=("da", "hb")),
+    "same-nat": lambda lab: play(lab, _nothing, nats=RESTRICTED, hosts=("ha", "ka")),
+    "same-nat-hairpin": lambda lab: play(
+        lab, _nothing, nats=("full-cone-hairpin", "port-restricted"), hosts=("ha", "ka")
+    ),
     "direct-blocked": lambda lab: play(lab, _block_direct),
     "link-down-2s": lambda lab: play(lab, _down(2.0), outage_s=2.0),
     "link-down-20s": lambda lab: play(lab, _down(20.0), outage_s=20.0),
