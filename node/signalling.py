@@ -63,8 +63,10 @@ from node.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-ANSWER_S_MAX: Final = 2.0
-LINK_S_MAX: Final = 4.0
+ANSWER_S_MAX: Final = 6.0
+"""An answer may wait for a port at a relay (4 s), and crosses two connections."""
+LINK_S_MAX: Final = 8.0
+"""The first connection to a rendezvous: a dial that fails (3 s), and one by a relay that has to be had first (4 s)."""
 SERVERS_MAX: Final = 8
 RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
@@ -228,7 +230,8 @@ class Signalling:
         failures = 0
         while True:
             try:
-                connection = await self._dial(server, by_relay=failures % 2 == 1)
+                is_blocked = self._traversal.nat.mapping is Mapping.BLOCKED
+                connection = await self._dial(server, by_relay=is_blocked or failures % 2 == 1)
             except NetworkError as error:
                 logger.info("rendezvous.unreachable", extra={"error": str(error)})
                 await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
