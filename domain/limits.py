@@ -239,6 +239,7 @@ SIGHTINGS_PER_S: Final = 1 / 30  # of one peer that make us dial: back-off does 
 SIGHTINGS_BURST: Final = 3.0  # it moves, and comes with a second interface
 MEETING_INVITES_MAX: Final = 8  # the latest invites of a document that others may find us by
 OLD_KEY_S: Final = 3_600.0  # a key that was replaced still finds us for so long: who writes is told
+HOST_ADDRESSES_MAX: Final = 6  # of this machine that are told to others: containers bring many
 OFFERS_KEPT_MAX: Final = 1_024  # ids of offers that have come, for a minute at most: 100 KB
 LEARNT_PAIRS_MAX: Final = 8  # sources that a peer's probes came from and that no offer named
 PAIRS_MAX: Final = (

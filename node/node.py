@@ -7,6 +7,7 @@ from os import PathLike
 from threading import get_ident
 from typing import Self
 
+from domain.connectivity.address import is_loopback
 from domain.connectivity.candidate import is_public
 from domain.connectivity.diagnosis import Verdict, diagnose
 from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
@@ -363,10 +364,12 @@ class Node:
         traversal = self.environment.traversal
         if traversal is None or self._signalling is None:
             return self.addresses
+        own = [each for each in self.addresses if not is_loopback(each)]
         candidates = await traversal.candidates(with_relay=False, is_fresh=False)
         seen = tuple(str(each.address) for each in candidates if is_public(each.address))
         via = tuple(map(str, self._signalling.servers))
-        return tuple(dict.fromkeys((*via, *seen, *self.addresses)))
+        # Loopback leads a joiner elsewhere to itself; where it is all there is, the joiner is here too.
+        return tuple(dict.fromkeys((*via, *seen, *own))) or self.addresses
 
     # -- Looking at the network --
 

@@ -5,7 +5,7 @@ meaning on another machine and are refused. `parse_address` and `str` are invers
 """
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple, Self
 
 from domain.errors import CulmError
@@ -69,6 +69,14 @@ def parse_address(text: str) -> Address:
             f"not an address: {text!r}; an IPv6 address stands in brackets, as in [2001:db8::1]:4433"
         )
     return Address(_normalize_name(host), int(port))
+
+
+def is_loopback(text: str) -> bool:
+    """Whether an address leads a machine to itself; no name does, as far as is known here."""
+    try:
+        return ip_address(parse_address(text).host).is_loopback
+    except (ValueError, AddressError):
+        return False
 
 
 def _normalize_ipv6(host: str) -> str:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.connectivity.address import Address, AddressError, parse_address
+from domain.connectivity.address import Address, AddressError, is_loopback, parse_address
 
 HOSTS = st.one_of(
     st.ip_addresses(v=4).map(str),
@@ -59,3 +59,13 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 def test_a_port_is_16_bits() -> None:
     with pytest.raises(AddressError):
         Address.from_host("192.0.2.1", 65_536)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1", "[::1]:1", "127.9.9.9:1", "[::ffff:127.0.0.1]:1"])
+def test_loopback_is_known_as_such(text: str) -> None:
+    assert is_loopback(text)
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1:1", "[2001:db8::1]:1", "localhost:1", "nonsense", ""])
+def test_all_else_is_not_loopback(text: str) -> None:
+    assert not is_loopback(text)
