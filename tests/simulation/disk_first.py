@@ -16,10 +16,14 @@ class DiskFirst:
     Every number that a node would tell its peers is on its own disk, everything that it has applied is too, and what it
     believes a peer to hold is on the disk of that peer. Who is interrupted while it joins forgets what it had: a peer
     counts from when it has entered.
+
+    Args:
+        without: A device whose logs may be cut in two where they fork: then what was acknowledged has another name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, without: PeerId | None = None) -> None:
         self.complaints: list[str] = []
+        self._without = without
         self._entered: set[PeerId] = set()
 
     def look(self, members: Sequence[Member]) -> None:
@@ -55,7 +59,9 @@ class DiskFirst:
                 f"{member.name} holds a receipt of {other.name} for operation {count - 1} of a log,"
                 " which is not on that disk"
                 for log, count in counts.items()
-                if count and Position(log, count - 1) not in ledger.arrivals
+                if count
+                and log.author != self._without
+                and Position(log, count - 1) not in ledger.arrivals
             ]
 
     def check(self, members: Sequence[Member]) -> list[str]:

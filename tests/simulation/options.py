@@ -8,7 +8,7 @@ NAMES: Final = "abcdefgh"
 COUNT_WEIGHTS: Final = (12, 12, 6, 3, 1, 1, 1)
 """How often there are 2, 3, ... 8 of them: what each says goes to all others, so many are dear."""
 ROGUE: Final = "rogue"
-ROGUES: Final = ("garbage", "flood", "removed")
+ROGUES: Final = ("garbage", "flood", "removed", "equivocator")
 ROGUE_SHARE: Final = 0.15
 CHANGES: Final = ("rotate", "rotate", "manage", "read", "read", "invite")
 CHANGES_SHARE: Final = 0.4

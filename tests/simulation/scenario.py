@@ -23,6 +23,7 @@ from tests.simulation.checkers import (
     SoundLogs,
 )
 from tests.simulation.disk_first import DiskFirst
+from tests.simulation.equivocator import Equivocator
 from tests.simulation.member import Board, Member, tell
 from tests.simulation.options import ROGUE, Change, Fault, Options, draw_options
 from tests.simulation.removed import NothingFromRemoved, RemovedMember
@@ -69,7 +70,8 @@ class Scenario:
         self.options = options
         self.stage = stage
         self.bounds = Bounds()
-        self.disk_first = DiskFirst()
+        self._forker = stage.machine(ROGUE).key.peer if options.rogue == "equivocator" else None
+        self.disk_first = DiskFirst(without=self._forker)
         self.log = Log(
             is_rogue_about=options.rogue is not None,
             is_voided=options.rogue == "removed" or bool(options.demoted),
@@ -93,6 +95,8 @@ class Scenario:
         if kind == "removed":
             founder = self.members[self.options.names[0]]
             return RemovedMember(machine, self.stage, self.seed, board, founder)
+        if kind == "equivocator":
+            return Equivocator(machine, self.stage, self.seed, board)
         return Vandal(kind, machine, self.stage, self.seed, board)
 
     async def run(self) -> Report:
@@ -272,7 +276,7 @@ class Scenario:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         self.complaints += sorted(f"a leaked task: {task.get_name()}" for task in tasks)
         self.complaints += self.stage.check_end()
-        for checker in (SoundLogs(), self.log):
+        for checker in (SoundLogs(without=self._forker), self.log):
             self.complaints += checker.check(members)
 
     def _report(self) -> Report:

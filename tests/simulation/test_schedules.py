@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from adapters.simulation.loop import run
+from domain.identifiers import LogId, PeerId
+from domain.operations.kind import Kind
+from domain.operations.operation import decode_header
+from domain.ports.storage import StoredOperation
 from tests.simulation.options import NAMES, Options, draw_options
-from tests.simulation.scenario import Report, simulate
+from tests.simulation.scenario import Report, Scenario, simulate
 from tests.simulation.shrink import shrink
-from tests.simulation.stage import Mode
+from tests.simulation.stage import Mode, make_stage
 
 ROOT = Path(__file__).parents[2]
 SEEDS = {Mode.MESSAGES: 300, Mode.DATAGRAMS: 20}
@@ -78,7 +83,7 @@ def test_another_seed_gives_another_trace() -> None:
 def test_a_failing_scenario_shrinks_to_what_it_takes_to_fail() -> None:
     seed = next(seed for seed in range(1_000) if wanted(draw_options(seed)))
 
-    def run(seed: int, options: Options) -> Report:
+    def fail(seed: int, options: Options) -> Report:
         blank = Report(
             seed=seed, options=options, complaints=(), digest="", events=0, operations=0, edits=0, crashes=0,
             settled_s=None,
@@ -86,7 +91,7 @@ def test_a_failing_scenario_shrinks_to_what_it_takes_to_fail() -> None:
         crashes = sum(fault.kind == "crash" for fault in options.faults)
         return replace(blank, complaints=("it fails",) if crashes and options.edits >= 10 else ())
 
-    found = shrink(seed, run)
+    found = shrink(seed, fail)
     assert found is not None
     cut, report = found
     assert report.complaints
@@ -95,6 +100,38 @@ def test_a_failing_scenario_shrinks_to_what_it_takes_to_fail() -> None:
     assert cut.nodes == max(2, NAMES.index(host) + 1)
     assert (cut.edits, cut.rogue) == (10, False)
     assert cut.apply(draw_options(seed)) == report.options
+
+
+def play(seed: int, rogue: str) -> tuple[Report, list[StoredOperation]]:
+    """Run a scenario without faults in which a rogue has time; gives what the founder has in the end, too."""
+    plain = replace(draw_options(seed), faults=(), changes=(), is_mesh=True)
+    options = replace(plain, names=NAMES[:3], edits=20, faulty_s=30.0, rogue=rogue)
+
+    async def live(seed: int) -> tuple[Report, list[StoredOperation]]:
+        scenario = Scenario(seed, options, make_stage(Mode.MESSAGES, seed, options))
+        report = await scenario.run()
+        (ledger,) = scenario.members["a"].machine.disk.content.ledgers.values()
+        return report, ledger.operations
+
+    return run(live, seed, virtual_s_max=3_600)
+
+
+def test_a_rogue_that_is_removed_has_been_removed_and_written_on(seed: int) -> None:
+    report, operations = play(seed, "removed")
+    assert report.complaints == ()
+    kinds = [decode_header(each.header).extension.kind for each in operations]  # type: ignore[union-attr]
+    assert Kind.REMOVE in kinds
+
+
+def test_an_equivocator_is_found_out_and_both_its_histories_are_kept(seed: int) -> None:
+    report, operations = play(seed, "equivocator")
+    assert report.complaints == ()
+    places: dict[tuple[PeerId, LogId, int], int] = {}
+    for each in operations:
+        header = decode_header(each.header)
+        place = (header.author, header.extension.log_id, header.seq_num)  # type: ignore[union-attr]
+        places[place] = places.get(place, 0) + 1
+    assert max(places.values()) == 2
 
 
 def wanted(options: Options) -> bool:
