@@ -13,6 +13,7 @@ from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
 from domain.ledger.ledger import Ledger
 from domain.operations.control import ControlBody, Role, encode_body
+from domain.operations.device import DeviceMetadata
 from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
 from domain.ports.environment import Entropy
@@ -88,15 +89,25 @@ class Author:
         self._merge_tips(self.content_log, now_us, entropy)
         return self._write_update(update, walk, now_us, entropy)
 
+    def write_metadata(
+        self, metadata: DeviceMetadata, *, now_us: int, entropy: Entropy
+    ) -> Operation:
+        """Seal, sign and stage what our device says about itself."""
+        self._merge_tips(self.content_log, now_us, entropy)
+        return self._write_content(Kind.DEVICE_METADATA, metadata.encode(), now_us, entropy)
+
     def _write_update(self, update: bytes, walk: Walk, now_us: int, entropy: Entropy) -> Operation:
+        operation = self._write_content(Kind.UPDATE, update, now_us, entropy)
+        self.staged[-1] = Staged(operation, update, walk)
+        return operation
+
+    def _write_content(self, kind: Kind, plain: bytes, now_us: int, entropy: Entropy) -> Operation:
         log, secret = self.content_log, self._secret()
         assert secret is not None  # content is staged only where there is one
         position = Position(log, self.next_seq_num(log))
         nonce = entropy.draw(NONCE_BYTES)
-        body = seal_body(secret, self._document, position, Kind.UPDATE, update, nonce=nonce)
-        operation = self._write(log, Kind.UPDATE, body, self._name_secret(secret), now_us=now_us)
-        self.staged[-1] = Staged(operation, update, walk)
-        return operation
+        body = seal_body(secret, self._document, position, kind, plain, nonce=nonce)
+        return self._write(log, kind, body, self._name_secret(secret), now_us=now_us)
 
     def _name_secret(self, secret: DocumentSecret) -> DocumentSecret | None:
         """Name a secret only where it differs from that of the operation before."""

@@ -46,7 +46,7 @@ from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
 from domain.secrets import current_secret
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 NO_ENDS: Mapping[Position, OperationId] = MappingProxyType({})
 
 
@@ -491,6 +491,7 @@ class Document:
             IdentifierError,
             OperationError,
             EngineError,
+            UpdateError,
             ValueError,
             IndexError,
         ) as error:

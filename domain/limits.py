@@ -35,6 +35,12 @@ CLIENT_ID_MAX: Final = 2**53 - 1  # Yjs keeps client ids in JavaScript numbers
 CLOCK_MAX: Final = 2**32 - 1  # yrs keeps clocks in u32
 CLAIMED_CLIENTS_MAX: Final = 1_024  # ids that one claim operation may bring
 
+# --- Devices (protocol) ---
+DEVICE_NAME_BYTES_MAX: Final = 128  # a line for people, in any script
+DEVICE_CAPABILITIES_MAX: Final = 16
+CAPABILITY_WORD_BYTES_MAX: Final = 32
+DEVICE_METADATA_BYTES_MAX: Final = 1 * KIB  # the name and all capabilities, with room
+
 # --- Sync (protocol) ---
 MESSAGE_BYTES_MAX: Final = 320 * KIB  # a part of a body, its header and framing
 BODY_PART_BYTES_MAX: Final = 256 * KIB  # so that live edits pass between the parts of a large body

@@ -117,7 +117,7 @@ class InviteAdmission:
         in_progress.add(peer)
         owner.courier.present(peer, join.prekey)
         try:
-            await owner.write_control(Kind.ADD, add)
+            await owner.write(Kind.ADD, add)
         except NotPermittedError:
             return "refused"
         finally:

@@ -1,7 +1,7 @@
 """A document as the embedder sees it: the real pycrdt types, and words for what pycrdt does not do."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from domain.events import DocumentEvent, Event
 from domain.identifiers import DocumentId, LogKey, PeerId
 from domain.invite import Invite
 from domain.operations.control import ControlBody, Leave, Remove, Role, SetRole, role_named
+from domain.operations.device import DeviceMetadata
 from domain.operations.kind import Kind
 from node.events import Filter, Listener
 from node.owner import DocumentOwner
@@ -310,6 +311,32 @@ class Document:
         """Give the first device of the person whose device that is, which names the person; None for no member."""
         return self._check().document.ledger.membership.person(_peer(peer_id))
 
+    def devices(self) -> dict[PeerId, DeviceMetadata]:
+        """Give what the member devices say about themselves; those that say nothing, or cannot be read, are left out.
+
+        A device chooses its name: who it is follows from its peer id alone.
+        """
+        document = self._check().document
+        said = {peer: document.replica.devices.of(peer) for peer in self.members()}
+        return {peer: metadata for peer, metadata in said.items() if metadata is not None}
+
+    async def describe_device(self, name: str, capabilities: Iterable[str] = ()) -> None:
+        """Tell the readers of this document what this device is called and can do; durable here on return.
+
+        It is sealed as all content is. Cancelled, it may have happened.
+
+        Args:
+            name: One line for people, at most 128 bytes of UTF-8; empty takes an earlier name back.
+            capabilities: At most 16 words of lower-case letters, digits, `.` and `-`, of at most 32 bytes each.
+
+        Raises:
+            UsageError: A name or word is not as it should be.
+            NotPermittedError: This device may not write in the document, or has not been given its secret yet.
+        """
+        metadata = DeviceMetadata(name=name, capabilities=tuple(sorted(set(capabilities))))
+        metadata.check()
+        await self._check().write(Kind.DEVICE_METADATA, metadata)
+
     async def set_role(self, peer_id: PeerId | str, role: Role | str) -> None:
         """Give a member another role; durable here on return, the others hear of it as soon as they are connected.
 
@@ -360,7 +387,7 @@ class Document:
         return decoded.key.peer
 
     async def _change(self, kind: Kind, body: ControlBody) -> None:
-        await self._check().write_control(kind, body)
+        await self._check().write(kind, body)
 
 
 def _peer(peer_id: PeerId | str) -> PeerId:

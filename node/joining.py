@@ -67,7 +67,7 @@ async def invite(
         confirm=wish.confirm,
         person=person if wish.is_own_device else None,
     )
-    await owner.write_control(Kind.INVITE, terms)
+    await owner.write(Kind.INVITE, terms)
     made = Invite(
         document=owner.document.document,
         name=owner.document.record.name,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from domain import limits
 from domain.crdt.replica import Judged
+from domain.devices import write_metadata
 from domain.document import Document
 from domain.errors import (
     CulmError,
@@ -31,6 +32,7 @@ from domain.events import (
 from domain.identifiers import LogKey, PeerId
 from domain.ledger.membership import CHANGING_KINDS
 from domain.operations.control import ControlBody
+from domain.operations.device import DeviceMetadata
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import OVERHEAD_BYTES
@@ -54,6 +56,10 @@ BATCH_OPERATIONS_MAX = (
 
 TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE})
 """Changes after which somebody may know a secret who may no longer read."""
+
+
+Order = ControlBody | DeviceMetadata
+"""What is written besides edits."""
 
 
 class DocumentOwner:
@@ -86,7 +92,7 @@ class DocumentOwner:
         self._publish = publish
         self._bell = Bell()
         self._changed = asyncio.Condition()
-        self._orders: deque[tuple[Kind, ControlBody, asyncio.Future[Operation]]] = deque()
+        self._orders: deque[tuple[Kind, Order, asyncio.Future[Operation]]] = deque()
         self._staged_at = float("-inf")
         self._edit_due: float | None = None
         self.saved_count = 0
@@ -156,8 +162,8 @@ class DocumentOwner:
         target = dict(self.document.heights)
         await self.wait_until(lambda: len(self.receipts.holders(target)) >= count)
 
-    async def write_control(self, kind: Kind, body: ControlBody) -> Operation:
-        """Write a control operation of our own; durable on return. Cancelled, it may be written all the same.
+    async def write(self, kind: Kind, body: Order) -> Operation:
+        """Write an operation of our own that is no edit; durable on return. Cancelled, it may be written all the same.
 
         Raises:
             NotPermittedError: Our role does not allow it, or it cannot be done.
@@ -326,9 +332,7 @@ class DocumentOwner:
                 break
             self._orders.popleft()
             try:
-                operation = self.document.write_control(
-                    kind, body, now_us=now_us, entropy=self._entropy
-                )
+                operation = self._write_order(kind, body, now_us)
             except NotPermittedError as error:
                 if not future.done():
                     future.set_exception(error)
@@ -337,6 +341,11 @@ class DocumentOwner:
             if is_change and written:
                 break
         return written
+
+    def _write_order(self, kind: Kind, body: Order, now_us: int) -> Operation:
+        if isinstance(body, DeviceMetadata):
+            return write_metadata(self.document, body, now_us=now_us, entropy=self._entropy)
+        return self.document.write_control(kind, body, now_us=now_us, entropy=self._entropy)
 
     def _ring_for_gifts(self) -> None:
         now = self._clock.now()

@@ -19,6 +19,7 @@ from typing import Any
 from pycrdt import Doc
 
 from domain import codec, limits
+from domain.crdt.devices import Devices
 from domain.crdt.engine import apply, coalesce, make_doc, save
 from domain.crdt.reissue import rename
 from domain.crdt.renaming import Renaming
@@ -33,6 +34,7 @@ from domain.operations.operation import Operation
 from domain.sealing import DocumentSecret, open_body
 
 SHADOW_CLIENT = 0  # never edits, so its id never shows
+KNOWN_KINDS = frozenset({Kind.UPDATE, Kind.DEVICE_METADATA})
 CHECK_GROWTH_PARTS = 8  # a saved copy is tried once the document has grown by an eighth
 
 
@@ -103,6 +105,7 @@ class Replica:
         self._state: bytes | None = None
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
+        self.devices = Devices()
         self.renaming = Renaming(ledger, self._ends)
         self._blocked: dict[int, int] = {}
         self._blocks: dict[int, Block] = {}
@@ -149,6 +152,8 @@ class Replica:
             if is_content(operation.extension.kind):
                 end = operation.header.seq_num + 1
                 self._judged[self._slot(operation)] = _Extent(end, end, end)
+            if operation.extension.kind == Kind.DEVICE_METADATA:
+                self.devices.take(operation, self._open(operation))
         self.note(operations)
 
     def _slot(self, operation: Operation) -> int:
@@ -215,12 +220,11 @@ class Replica:
         self.note([operation])
         try:
             self._check_announced(operation, past)
-            update = self._open(operation)
-            walk = walk_update(update)
-            if names := self.renaming.names(operation.log, past):
-                update = rename(update, names)
-                walk = walk_update(update)
-            self._check_walk(walk, operation.log, operation.header.seq_num, past)
+            plain = self._open(operation)
+            if operation.extension.kind == Kind.DEVICE_METADATA:
+                self._take_device(operation, plain)
+                return
+            update, walk = self._read_update(plain, operation, past)
         except (SealError, UpdateError) as error:
             judged.refused.append((operation, str(error)))
             return
@@ -251,6 +255,19 @@ class Replica:
         extent.told = min(end, counting.told(slot))
         return extent.told == end
 
+    def _read_update(self, plain: bytes, operation: Operation, past: Vector) -> tuple[bytes, Walk]:
+        """Check an update at its place; give it under the names that its clients have here."""
+        update, walk = plain, walk_update(plain)
+        if names := self.renaming.names(operation.log, past):
+            update = rename(update, names)
+            walk = walk_update(update)
+        self._check_walk(walk, operation.log, operation.header.seq_num, past)
+        return update, walk
+
+    def _take_device(self, operation: Operation, plain: bytes) -> None:
+        if self._does_count(operation):
+            self.devices.take(operation, plain)
+
     def _does_count(self, operation: Operation) -> bool:
         return operation.header.seq_num < self._ledger.counting.counted(self._slot(operation))
 
@@ -259,7 +276,7 @@ class Replica:
             return Block.PAST, "it builds on something that waits"
         if operation.position in self.quarantined:
             return Block.ENGINE, "the CRDT engine fails on it"
-        if operation.extension.kind != Kind.UPDATE:
+        if operation.extension.kind not in KNOWN_KINDS:
             return Block.VERSION, f"content of kind {operation.extension.kind} needs a newer culm"
         secret_id = self._secret_id(operation)
         if secret_id not in self._secrets and self._is_announced(secret_id, past):
@@ -433,11 +450,13 @@ class Replica:
         Raises:
             EngineError: The document cannot be encoded.
         """
-        return ([(client, steps.to_value()) for client, steps in self._ends.items()], self.state())
+        ends = [(client, steps.to_value()) for client, steps in self._ends.items()]
+        return (ends, self.state(), self.devices.to_value())
 
     def restore(self, value: object) -> bytes:
         """Read what `to_value` gave, and return the state that is in it."""
-        ends, state = codec.take_list(value, maximum=2)
+        ends, state, devices = codec.take_list(value, maximum=3)
+        self.devices.restore(devices)
         for entry in codec.take_list(ends, maximum=2**32):
             client, steps = codec.take_list(entry, maximum=2)
             self._ends[codec.take_int(client, maximum=limits.CLIENT_ID_MAX)] = Staircase.from_value(

@@ -1,4 +1,4 @@
-"""The commands of `culm` about who may do what: members, role, remove, leave, revoke, add-device."""
+"""The commands of `culm` about who may do what: members, devices, role, remove, leave, revoke and so on."""
 
 import sys
 from typing import Annotated
@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from domain.errors import UsageError
-from node.cli.answering import Answer, DocumentName, application, carry_out, dicts, shower
+from node.cli.answering import Answer, DocumentName, application, carry_out, dicts, listed, shower
 from node.cli.failure import ExitCode
 from node.cli.invocation import Invocation, command
-from node.cli.output import answer, say, short, table
+from node.cli.output import answer, plain, say, short, table
 
 Member = Annotated[
     str,
@@ -37,6 +37,43 @@ def members(invocation: Invocation, document: DocumentName) -> None:
         answer(table(("PEER", "ROLE", "PERSON", ""), rows))
 
     carry_out(invocation, "members", {"document": document}, shower(invocation, show))
+
+
+@command(application, "devices", "culm devices 'meeting notes' --name 'red laptop'")
+def devices(
+    invocation: Invocation,
+    document: DocumentName,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Call this device so in this document, for its readers."),
+    ] = None,
+    capabilities: Annotated[
+        list[str] | None,
+        typer.Option("--can", metavar="WORD", help="Say that this device can that; repeatable."),
+    ] = None,
+) -> None:
+    """List the devices of a document by person, each with the name that it gave itself; --name names this one.
+
+    Names are sealed like text. A device chooses its own, so trust the peer id, and not the name.
+    """
+
+    def show(given: Answer) -> None:
+        rows = [
+            [
+                short(each["person"]),
+                short(each["peer"]),
+                plain(str(each["name"])),
+                str(each["role"]),
+                " ".join(map(str, listed(each["capabilities"]))),
+                "this device" if each["is_own"] else "",
+            ]
+            for each in dicts(given["devices"])
+        ]
+        answer(table(("PERSON", "DEVICE", "NAME", "ROLE", "CAN", ""), rows))
+
+    arguments = {"document": document, "name": name, "capabilities": capabilities or []}
+    reach = "network" if name is not None or capabilities else "local"
+    carry_out(invocation, "devices", arguments, shower(invocation, show), reach=reach)
 
 
 @command(application, "role", "culm role 'meeting notes' 1f0c read")

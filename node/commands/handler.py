@@ -13,7 +13,7 @@ from node.commands.context import Answer, Command, CommandContext
 from node.commands.document import cat, create, documents, forget, invite
 from node.commands.exchange import backup, export, import_file
 from node.commands.explaining import explain
-from node.commands.membership import leave, members, remove, revoke, set_role
+from node.commands.membership import devices, leave, members, remove, revoke, set_role
 from node.commands.mirroring import join, share
 from node.commands.pairing import confirm, rotate, waiting
 from node.commands.peer import doctor, peers, status
@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[Command, tuple[str, ...]]]] = {
     "cat": (cat, ("document", "root")),
     "watch": (watch, ("document",)),
     "members": (members, ("document",)),
+    "devices": (devices, ("document", "name", "capabilities")),
     "role": (set_role, ("document", "member", "role")),
     "remove": (remove, ("document", "member")),
     "leave": (leave, ("document",)),

@@ -1,9 +1,10 @@
-"""Commands about who may do what in a document: members, role, remove, leave, revoke."""
+"""Commands about who may do what in a document: members, devices, role, remove, leave, revoke."""
 
 from collections.abc import AsyncGenerator
 
 from domain.errors import UsageError
 from domain.identifiers import PeerId
+from domain.operations.device import DeviceMetadata
 from node.commands.arguments import Arguments
 from node.commands.context import (
     PREFIX_DIGITS_MIN,
@@ -27,6 +28,32 @@ async def members(context: CommandContext, arguments: Arguments) -> AsyncGenerat
                 "is_own": peer == context.node.peer_id,
             }
             for peer, role in listed
+        ]
+    }
+
+
+async def devices(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
+    """List the member devices by person, with what each says about itself; first say something about this one."""
+    document = await context.open(arguments.text("document"))
+    name, capabilities = arguments.optional_text("name"), arguments.texts("capabilities")
+    if name is not None or capabilities:
+        known = document.devices().get(context.node.peer_id, DeviceMetadata(name=""))
+        await document.describe_device(
+            known.name if name is None else name, capabilities or known.capabilities
+        )
+    said = document.devices()
+    listed = sorted(document.members(), key=lambda peer: (document.person(peer) or peer, peer))
+    yield describe_document(document) | {
+        "devices": [
+            {
+                "peer": str(peer),
+                "name": said[peer].name if peer in said else "",
+                "capabilities": list(said[peer].capabilities) if peer in said else [],
+                "person": str(document.person(peer)),
+                "role": document.members()[peer].name.lower(),
+                "is_own": peer == context.node.peer_id,
+            }
+            for peer in listed
         ]
     }
 

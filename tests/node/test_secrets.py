@@ -51,11 +51,11 @@ async def write(document: Document, what: str) -> None:
 
 
 async def remove(document: Document, node: Node) -> None:
-    await owner_of(document).write_control(Kind.REMOVE, Remove(member=node.peer_id))
+    await owner_of(document).write(Kind.REMOVE, Remove(member=node.peer_id))
 
 
 async def demote(document: Document, node: Node, role: Role) -> None:
-    await owner_of(document).write_control(Kind.SET_ROLE, SetRole(member=node.peer_id, role=role))
+    await owner_of(document).write(Kind.SET_ROLE, SetRole(member=node.peer_id, role=role))
 
 
 async def log_of(document: Document) -> list[Operation]:

@@ -16,7 +16,7 @@ from node import Document, Node
 from node.commands.handler import COMMANDS, NodeCommands
 from node.simulation import NodeNetwork
 
-QUIET_COMMANDS = ("documents", "members", "waiting", "peers", "status")
+QUIET_COMMANDS = ("documents", "members", "devices", "waiting", "peers", "status")
 
 
 def secrets_of(node: Node, document: Document) -> Iterator[bytes]:

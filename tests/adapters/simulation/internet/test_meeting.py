@@ -94,7 +94,7 @@ async def test_who_was_away_is_found_and_who_was_removed_finds_nobody(seed: int)
         async with lab.node("third") as eve, lab.node(LEFT) as bob:
             for guest in (eve, bob):
                 await (await guest.join(await founded.invite(expires_s=60))).synced()
-        await founded._owner.write_control(Kind.REMOVE, Remove(member=eve.peer_id))
+        await founded._owner.write(Kind.REMOVE, Remove(member=eve.peer_id))
         founded.text("body").insert(0, "without Eve ")
         await founded.durable()
         known = eve._documents.get(founded.id).document.keyring.discovery_keys.values()
