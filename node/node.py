@@ -16,6 +16,7 @@ from domain.explanation import Explanation
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
 from domain.ports.network import NetworkInterface
+from domain.ports.traversal import Traversal
 from node import joining
 from node.admission import InviteAdmission
 from node.config import NodeConfig
@@ -167,6 +168,15 @@ class Node:
         if self._nearby is not None:
             self._nearby.start(self.runtime)
 
+        if self.environment.traversal is not None:
+            self.runtime.spawn(self._follow_moves(self.environment.traversal), "moves")
+
+    async def _follow_moves(self, traversal: Traversal) -> None:
+        """Where the machine is in another network, or in one again, do as if we had been told."""
+        while True:
+            await traversal.moved()
+            self.peers.network_returned()
+
     async def _close(self) -> None:
         self._is_closed = True
         unsaved = await self._documents.close()
@@ -220,7 +230,8 @@ class Node:
     def network_returned(self) -> None:
         """Say that the network of this machine is back: every peer that is not connected is dialled within a second.
 
-        For applications that the system tells of it. Twice within 30 s, the second time has no effect.
+        A node that has a network of its own notices new addresses of the machine by itself, within a second; this is
+        for what does not show there. Twice within 30 s, the second time has no effect.
         """
         self._check()
         self.peers.network_returned()

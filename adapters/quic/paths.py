@@ -246,6 +246,11 @@ class Paths(ProbeHost):
             prober.offered = tuple(dict.fromkeys((*prober.offered, *found)))[-CANDIDATES_MAX:]
             prober.poke()
 
+    def doubt(self) -> None:
+        """Ask at once whether the ways to all peers still work."""
+        for prober in self._probers():
+            prober.doubt()
+
     def _probers(self) -> list[Prober]:
         paths = [path.prober for paths in self._open.values() for path in paths]
         punching = [punch.prober for punch in self._punches.values()]

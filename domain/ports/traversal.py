@@ -83,6 +83,14 @@ class Traversal(Protocol):
         """Wait until no way to some connected peer answers any more: it and we should tell each other new ones."""
 
     @abstractmethod
+    async def moved(self) -> None:
+        """Wait until this machine is in another network, or in one again.
+
+        The ways to all peers and the servers are then being asked already. Once for any number of changes that nobody
+        waited for.
+        """
+
+    @abstractmethod
     def is_dark(self, peer: PeerId) -> bool:
         """Whether there is a connection to that peer, and none of its ways answers."""
 

@@ -21,13 +21,14 @@ from tests.contracts.connected_peers import device, round_trips, running
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """One node, as far as this contract goes; `cut` takes it off the network."""
+    """One node, as far as this contract goes; `cut` takes it off the network, `mend` puts it back."""
 
     key: DeviceKey
     network: NetworkInterface
     traversal: Traversal
     workers: Sequence[Callable[[], Coroutine[None, None, None]]]
     cut: Callable[[], None]
+    mend: Callable[[], None]
 
 
 @asynccontextmanager
@@ -146,6 +147,22 @@ class TraversalContract:
             bob.cut()
             assert await alice.traversal.trouble() == bob.key.peer
             assert alice.traversal.is_dark(bob.key.peer)
+
+    async def test_who_comes_back_to_a_network_is_told(self, parties: tuple[Party, Party]) -> None:
+        alice, bob = parties
+        async with at_work(alice, bob):
+            near, far = await meet(alice, bob)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3.0):  # nothing has happened
+                    await bob.traversal.moved()
+            bob.cut()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3.0):  # there is no network
+                    await bob.traversal.moved()
+            bob.mend()
+            async with asyncio.timeout(5.0):
+                await bob.traversal.moved()
+                await round_trips(near, far)
 
     async def test_it_says_what_it_knows(self, parties: tuple[Party, Party]) -> None:
         alice, _ = parties

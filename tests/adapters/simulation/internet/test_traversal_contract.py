@@ -33,16 +33,17 @@ def party(host: Host, number: int, seed: int, *stun: Address) -> Party:
         entered=host.entered,
     )
 
-    def cut() -> None:
+    def set_up(*, is_up: bool) -> None:
         for interface in host.interfaces:
-            interface.set_up(is_up=False)
+            interface.set_up(is_up=is_up)
 
     return Party(
         key=device(number),
         network=network,
         traversal=traversal,
         workers=traversal.workers(),
-        cut=cut,
+        cut=lambda: set_up(is_up=False),
+        mend=lambda: set_up(is_up=True),
     )
 
 
