@@ -143,6 +143,11 @@ PARTS: Final = (
         chunks=tests("tests/domain/document/test_histories.py", 20_000, 500, "CULM_TEST_HISTORIES"),
     ),
     Part(
+        name="author-order",
+        unit="sessions of pycrdt alone, each in seven orders",
+        chunks=tests("tests/domain/crdt/test_author_order.py", 20_000, 1_000, "CULM_TEST_SESSIONS"),
+    ),
+    Part(
         name="walker",
         unit="times 45,000 damaged updates",
         chunks=tests("tests/domain/crdt/test_walker_fuzz.py", 20, 5, "CULM_FUZZ_SCALE"),
