@@ -56,6 +56,24 @@ class EditsUnsaved(DocumentEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EditsStuck(DocumentEvent):
+    """Something has kept edits from getting on for a minute; told once, until it has been well in between.
+
+    Args:
+        reason: A verdict of `domain.explanation`: `unsaved-edits` (the disk takes nothing), `waiting-for-past`
+            (operations build on others that do not come) or `missing-secret` (nobody has given us the secret).
+        evidence: What shows it.
+        action: What to do about it.
+        stuck_s: For how long it has been so.
+    """
+
+    reason: str
+    evidence: str
+    action: str
+    stuck_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReloaded(DocumentEvent):
     """`ydoc` is a new object: fetch the handles of its types again."""
 
@@ -204,6 +222,19 @@ class NetworkErrorMet(Event):
     reason: str
     action: str
     retry_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerUnreachable(Event):
+    """A peer counts as failed: it could not be reached again and again, and is tried only now and then from here on.
+
+    Args:
+        peer: The peer.
+        reason: What ended the last try.
+    """
+
+    peer: PeerId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

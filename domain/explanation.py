@@ -168,7 +168,7 @@ class Circumstances:
 
 def explain(circumstances: Circumstances) -> Explanation:
     """Say what keeps edits from being on the other side, or that nothing does."""
-    findings = list(_of_document(circumstances.document))
+    findings = list(explain_device(circumstances.document))
     if circumstances.peer is not None:
         findings += _of_peer(circumstances.peer)
     elif not circumstances.document.others and circumstances.document.is_member:
@@ -195,7 +195,8 @@ def _in_sync(circumstances: Circumstances) -> Finding:
     return Finding(verdict=Verdict.IN_SYNC, evidence=evidence, action="nothing")
 
 
-def _of_document(of: DocumentCircumstances) -> Iterator[Finding]:
+def explain_device(of: DocumentCircumstances) -> Iterator[Finding]:
+    """Say what on this device keeps edits from getting on, whoever the peer."""
     if not of.is_member:
         yield Finding(
             verdict=Verdict.NOT_A_MEMBER,

@@ -73,6 +73,9 @@ COALESCE_S_MAX: Final = 0.020  # signing each keystroke costs 30 times the CRDT 
 COALESCE_BYTES_MAX: Final = 64 * KIB
 COALESCE_EDITS_MAX: Final = 1_024  # one transaction over very many updates is quadratic in yrs
 STAGED_OPERATIONS_MAX: Final = 32  # signed in one go; so many of 1,024 edits each take about 100 ms
+STUCK_S: Final = (
+    60.0  # what heals by itself has healed by then: a restart, a reconnect, a secret on its way
+)
 STORE_RETRY_S: Final = 1.0  # how long an edit that could not be written waits for the next try
 
 # --- Documents ---

@@ -31,6 +31,7 @@ from node.environment import Environment
 from node.owner import DocumentOwner
 from node.runtime import Runtime
 from node.stored import to_stored
+from node.stuck import StuckWatch
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,10 @@ class Documents:
 
     async def open(self, document: Document) -> DocumentOwner:
         """Bring a document up from the store, and start its owner."""
-        owner = DocumentOwner(document, self._environment, self._publish)
+        environment = self._environment
+        owner = DocumentOwner(document, environment, self._publish)
         await owner.load()
+        StuckWatch(owner, environment.key.peer, environment.clock, self._publish).look()
         self._owners[document.document] = owner
         self._tasks[document.document] = self._runtime.spawn(
             owner.run(), f"document {document.document.short}"

@@ -37,15 +37,16 @@ def explain_document(
     """
     return explain(
         Circumstances(
-            document=_of_document(owner, peers.own_id, refused),
+            document=document_circumstances(owner, peers.own_id, refused),
             peer=_of_peer(owner, peers, peer, now) if peer is not None else None,
         )
     )
 
 
-def _of_document(
+def document_circumstances(
     owner: DocumentOwner, own: PeerId, refused: tuple[str, ...]
 ) -> DocumentCircumstances:
+    """Collect how it stands with a document on this device, which is `own`."""
     document = owner.document
     ledger, blocked = document.ledger, document.replica.blocked()
     members = ledger.membership.members()

@@ -10,8 +10,15 @@ from typing import Self
 from domain.connectivity.address import is_loopback
 from domain.connectivity.candidate import is_public
 from domain.connectivity.diagnosis import Verdict, diagnose
+from domain.connectivity.lifecycle import State
 from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
-from domain.events import CloneDetected, Event, MemberAdded
+from domain.events import (
+    CloneDetected,
+    Event,
+    MemberAdded,
+    PeerStateChanged,
+    PeerUnreachable,
+)
 from domain.explanation import Explanation
 from domain.identifiers import DocumentId, PeerId
 from domain.operations.control import Role
@@ -249,6 +256,9 @@ class Node:
         self._stream.publish(event)
         if isinstance(event, MemberAdded):
             self.peers.want(event.peer)
+        if isinstance(event, PeerStateChanged) and event.new is State.FAILED:
+            reason = self.peers.known[event.peer].last_error or "it does not answer"
+            self._stream.publish(PeerUnreachable(peer=event.peer, reason=reason))
         if isinstance(event, MemberAdded | CloneDetected):
             owner = self._documents.find(event.document)
             if owner is not None:

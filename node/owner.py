@@ -83,6 +83,7 @@ class DocumentOwner:
         self.sorting = Sorting(document, self.archive, self.guard, publish)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
+        self.on_change: Callable[[], None] = lambda: None
         self.body_bytes = 0
         """Bytes of all content that we wrote, before sealing."""
         self.content_count = 0
@@ -209,6 +210,7 @@ class DocumentOwner:
 
     async def tell_changed(self) -> None:
         """Make everybody in `wait_until` look again."""
+        self.on_change()
         async with self._changed:
             self._changed.notify_all()
 
