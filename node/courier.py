@@ -31,6 +31,7 @@ from domain.operations.operation import Operation
 from domain.prekey import Prekey
 from domain.sealing import NONCE_BYTES, SECRET_BYTES, DocumentSecret, open_record, seal_record
 from domain.secrets import Gift, missing, owed, rank, rotation, usable_prekey
+from node.deadlines import INSTANT_S
 from node.environment import Environment
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,6 @@ DAY_S: Final = (
 )
 ROTATION: Final = b"rotation"
 NEVER: Final = float("inf")
-INSTANT_S: Final = (
-    1e-6  # what is due so soon is due: clocks and sums of floats differ in the last bit
-)
 
 
 class SecretCourier:
@@ -201,6 +199,11 @@ class SecretCourier:
         if self._document.needs_secret:
             return now
         return min(self._rotate_due, self._notice_due, *(due for due, _ in self._gifts))
+
+    def is_due(self) -> bool:
+        """Whether it has something to write now."""
+        now = self._environment.clock.now() + INSTANT_S
+        return self.due(now) <= now
 
     def _look(self, now: float) -> None:
         """See what is owed, where something has changed since the last time."""

@@ -5,6 +5,8 @@ from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+INSTANT_S: Final = 1e-6
+"""What is due so soon is due: two clocks, and two sums of floats, differ in the last bit."""
 STALE_MIN: Final = 64  # fewer are not worth the cleaning
 
 

@@ -39,7 +39,8 @@ from domain.sealing import OVERHEAD_BYTES
 from node.archive import DocumentArchive
 from node.batch import Batch, CommitListener
 from node.bell import Bell
-from node.courier import DAY_S, INSTANT_S, SecretCourier
+from node.courier import DAY_S, SecretCourier
+from node.deadlines import INSTANT_S
 from node.environment import Environment
 from node.guard import CloneGuard
 from node.inbox import Inbox, Incoming
@@ -261,12 +262,8 @@ class DocumentOwner:
             or self.document.rebuild_reason
             or self.guard.is_due
             or (self.sorting.again_count and not self.guard.is_waiting)
-            or self._is_gift_due()
+            or self.courier.is_due()
         )
-
-    def _is_gift_due(self) -> bool:
-        now = self._clock.now()
-        return self.courier.due(now) <= now + INSTANT_S
 
     def _is_edit_due(self) -> bool:
         return self._edit_due is not None and self._edit_due <= self._clock.now() + INSTANT_S

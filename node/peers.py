@@ -39,7 +39,7 @@ from domain.limits import (
 from domain.ports.network import Connection
 from domain.ports.storage import PeerRecord
 from node.bell import Bell
-from node.deadlines import Deadlines
+from node.deadlines import INSTANT_S, Deadlines
 from node.link import Link
 from node.owner import DocumentOwner
 from node.peer_status import Due, PeerStatus
@@ -50,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S_MAX: Final = 15.0
 COMPARE_S: Final = 60.0  # how often digests are compared even though all seems well
-INSTANT_S: Final = 1e-6  # what is due so soon is due: two clocks do not agree to the last bit
 
 
 class Peers:

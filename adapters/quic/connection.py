@@ -10,15 +10,19 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from aioquic.quic import events
-
+from adapters.quic.boundary import (
+    TIMER_SLACK_S,
+    EngineEvent,
+    HandshakeDone,
+    NameIssued,
+    NameRetired,
+    ProtocolAgreed,
+    QuicEngine,
+    StreamCut,
+    StreamData,
+)
 from adapters.quic.channel import QuicChannel
 from adapters.quic.ending import SILENT, explain
-from adapters.quic.engine import (
-    TIMER_SLACK_S,
-    VIRTUAL_ADDRESS,
-    Engine,
-)
 from adapters.quic.multiplexer import Multiplexer
 from adapters.quic.path import Path, PathOwner
 from adapters.quic.silence import SilenceOwner, SilenceWatch
@@ -104,7 +108,7 @@ class PeerConnection(Connection):
     def __init__(  # noqa: PLR0913 - each is another thing that it is made of
         self,
         *,
-        engine: Engine,
+        engine: QuicEngine,
         path: Path,
         host: ConnectionHost,
         key: DeviceKey,
@@ -202,7 +206,7 @@ class PeerConnection(Connection):
             return
         self._transmit()
         reason = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
-        self._engine.close(error_code=code, reason_phrase=reason)
+        self._engine.end(code, reason)
         if self._agreement is not None:
             self._take(Step.CLOSE)
         self._end(connection_lost(code, reason, by_peer=False), reason)
@@ -243,7 +247,7 @@ class PeerConnection(Connection):
     def dial(self) -> None:
         """Send the first packet."""
         self._take(Step.CONNECT)
-        self._engine.connect(VIRTUAL_ADDRESS, self._host.now())
+        self._engine.dial(self._host.now())
         self._flush()
 
     def take(self, data: bytes, source: Source) -> None:
@@ -342,7 +346,7 @@ class PeerConnection(Connection):
     def _process_events(self) -> None:
         if self._lost is None and self._lifecycle.state is State.CONNECTING and self.has_heard:
             self._take(Step.HEAR)
-        while (event := self._engine.next_event()) is not None:
+        while (event := self._engine.take_event()) is not None:
             if self._lost is None:
                 try:
                     self._process(event)
@@ -350,32 +354,30 @@ class PeerConnection(Connection):
                     self._fail(error)
                 except HandshakeError as error:
                     self.close(error.code, str(error))
-            elif isinstance(event, events.ConnectionIdIssued):
+            elif isinstance(event, NameIssued):
                 self._host.add_route(event.connection_id, self)
         termination = self._engine.termination()
         if termination is not None and self._lost is None:
             self._end(explain(termination, has_heard=self.has_heard), termination.reason)
 
-    def _process(self, event: events.QuicEvent) -> None:
+    def _process(self, event: EngineEvent) -> None:
         match event:
-            case events.StreamDataReceived():
-                self._multiplexer.receive(event.stream_id, event.data, is_end=event.end_stream)
+            case StreamData(stream_id, data, is_end):
+                self._multiplexer.receive(stream_id, data, is_end=is_end)
                 if self._agreement is None:
                     self._advance_hello()
-            case events.ProtocolNegotiated():
+            case ProtocolAgreed():
                 if not self.is_dialler:
                     self._start_server_hello()
-            case events.HandshakeCompleted():
+            case HandshakeDone():
                 if self._expected is not None:
                     self._start_dialler_hello(self._expected)
-            case events.ConnectionIdIssued():
-                self._host.add_route(event.connection_id, self)
-            case events.ConnectionIdRetired():
-                self._host.remove_route(event.connection_id, self)
-            case events.StreamReset() | events.StopSendingReceived():
+            case NameIssued(connection_id):
+                self._host.add_route(connection_id, self)
+            case NameRetired(connection_id):
+                self._host.remove_route(connection_id, self)
+            case StreamCut():
                 raise PeerError(CloseCode.PROTOCOL_ERROR, "a stream was cut off")
-            case _:
-                pass
 
     # --- The hello ---
 
@@ -439,7 +441,7 @@ class PeerConnection(Connection):
         """Packets go another way, or go again: what was learnt of the old one is worth nothing."""
         if self._lost is None:
             self._engine.forget_path()
-            self._engine.send_ping(0)
+            self._engine.ping()
             self._schedule_flush()
 
     def _give_up_hello(self) -> None:
@@ -447,7 +449,7 @@ class PeerConnection(Connection):
 
     def _ask(self) -> None:
         """Send something that the peer answers."""
-        self._engine.send_ping(0)
+        self._engine.ping()
         self._flush()
 
     def _give_up_peer(self) -> None:
@@ -475,7 +477,7 @@ class PeerConnection(Connection):
         self._hello_timer.cancel()
         self._silence.stop()
         self._multiplexer.end(lost)
-        self._engine.credit.close()
+        self._engine.free()
         self._closed.set_result(None)
         self._settle()
         self._host.ended(self)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from adapters.quic.engine import Termination, is_idle_timeout
+from adapters.quic.boundary import Termination
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.strategy import connection_lost
 from domain.errors import ConnectionLostError
@@ -19,7 +19,7 @@ def explain(termination: Termination, *, has_heard: bool) -> ConnectionLostError
     code, detail = termination.error_code, termination.reason
     if termination.by_application:
         return connection_lost(code, detail, by_peer=termination.by_peer)
-    if is_idle_timeout(termination):
+    if termination.is_idle:
         code, detail = (
             CloseCode.TIMED_OUT,
             SILENT if has_heard else "nobody answered",

@@ -17,12 +17,12 @@ an address changes under it, and where the peer really is, is the business of `p
 # ruff: noqa: SLF001 - here, and only here
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
+from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.congestion.base import create_congestion_control
 from aioquic.quic.connection import (
@@ -30,13 +30,23 @@ from aioquic.quic.connection import (
     QuicConnection,
     QuicConnectionState,
 )
-from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import K_MICRO_SECOND, QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from adapters.quic.boundary import (
+    TIMER_SLACK_S,
+    EngineEvent,
+    HandshakeDone,
+    NameIssued,
+    NameRetired,
+    ProtocolAgreed,
+    StreamCut,
+    StreamData,
+    Termination,
+)
 from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
@@ -52,32 +62,20 @@ from domain.limits import (
 from domain.ports.network import Priority
 
 VIRTUAL_ADDRESS: Final = ("culm", 0)
-CONTROL_STREAM: Final = 1
-"""The server's first bidirectional stream: it speaks first, in its first flight."""
 ACK_DELAY_S: Final = 0.015
 """Shorter than the 25 ms that we announce, by what a busy loop may add."""
 ACK_PACKETS_MAX: Final = 2
 """So many packets are acknowledged at once (RFC 9000, 13.2.2)."""
-TIMER_SLACK_S: Final = 1e-6
-"""What is due exactly now, aioquic may put off to exactly now, for ever: go past it, or set it before."""
 _AFTER_HANDSHAKE_BYTES: Final = 1_024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Termination:
-    """How a connection ended.
-
-    Args:
-        error_code: The peer's code if `by_application`, else one of QUIC's own.
-        reason: What came with it.
-        by_application: Whether the code is of our registry.
-        by_peer: Whether the peer ended it.
-    """
-
-    error_code: int
-    reason: str
-    by_application: bool
-    by_peer: bool
+TRANSLATED: Final[dict[type[events.QuicEvent], Callable[[Any], EngineEvent]]] = {
+    events.ProtocolNegotiated: lambda _: ProtocolAgreed(),
+    events.HandshakeCompleted: lambda _: HandshakeDone(),
+    events.ConnectionIdIssued: lambda event: NameIssued(event.connection_id),
+    events.ConnectionIdRetired: lambda event: NameRetired(event.connection_id),
+    events.StreamReset: lambda event: StreamCut(event.stream_id),
+    events.StopSendingReceived: lambda event: StreamCut(event.stream_id),
+}
+"""All but the bytes of streams, which are joined, and the end, which `termination` tells."""
 
 
 class _Streams(dict[int, QuicStream]):
@@ -214,7 +212,7 @@ class Engine(QuicConnection):
 
     def termination(self) -> Termination | None:
         """How it ended; None while it lives. Known as soon as the end is decided, not only after the last timer."""
-        event: ConnectionTerminated | None = self._close_event
+        event: events.ConnectionTerminated | None = self._close_event
         if event is None:
             return None
         return Termination(
@@ -222,6 +220,11 @@ class Engine(QuicConnection):
             reason=event.reason_phrase,
             by_application=event.frame_type is None,
             by_peer=self._state is QuicConnectionState.DRAINING,
+            # aioquic says so in words only
+            is_idle=self._state is not QuicConnectionState.DRAINING
+            and event.frame_type is not None
+            and event.error_code == QuicErrorCode.INTERNAL_ERROR
+            and event.reason_phrase == "Idle timeout",
         )
 
     def peer_key(self) -> bytes | None:
@@ -288,6 +291,22 @@ class Engine(QuicConnection):
         """Say how urgent what is sent on a stream is; without that, nothing is more urgent."""
         self._stream_table.active.priorities[stream_id] = priority
 
+    def dial(self, now: float) -> None:
+        """Begin the handshake, as a client."""
+        self.connect(VIRTUAL_ADDRESS, now)
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.send_ping(0)
+
+    def end(self, error_code: int, reason: str) -> None:
+        """Close the connection with an application's code; `datagrams` then has what tells the peer."""
+        self.close(error_code=error_code, reason_phrase=reason)
+
+    def free(self) -> None:
+        """Give back what it holds of the node's receive budget."""
+        self.credit.close()
+
     def forget_path(self) -> None:
         """Packets go another way from now on: what was learnt of the old one is worth nothing (RFC 9000, 9.4)."""
         recovery = self._loss
@@ -349,16 +368,22 @@ class Engine(QuicConnection):
                 space.ack_at = now - TIMER_SLACK_S  # data goes out: this travels with it
         return [data for data, _ in self.datagrams_to_send(now)]
 
-    def next_event(self) -> QuicEvent | None:
+    def take_event(self) -> EngineEvent | None:
         """Take what has happened next; what has arrived on a stream in a row comes in one piece."""
-        event = super().next_event()
-        if not isinstance(event, StreamDataReceived):
-            return event
+        while (event := self.next_event()) is not None:
+            if isinstance(event, events.StreamDataReceived):
+                return self._join(event)
+            translate = TRANSLATED.get(type(event))
+            if translate is not None:
+                return translate(event)
+        return None
+
+    def _join(self, event: events.StreamDataReceived) -> StreamData:
         parts, is_end = [event.data], event.end_stream
         while not is_end and self._events:
             following = self._events[0]
             if (
-                not isinstance(following, StreamDataReceived)
+                not isinstance(following, events.StreamDataReceived)
                 or following.stream_id != event.stream_id
             ):
                 break
@@ -367,7 +392,7 @@ class Engine(QuicConnection):
             is_end = following.end_stream
         data = b"".join(parts)
         self._delivered += len(data)
-        return StreamDataReceived(data=data, end_stream=is_end, stream_id=event.stream_id)
+        return StreamData(event.stream_id, data, is_end)
 
     def timer(self) -> float | None:
         """When `fire` is due."""
@@ -466,13 +491,3 @@ def _with_something_to_say(streams: Iterable[QuicStream]) -> Iterator[QuicStream
             or stream.is_finished
         ):
             yield stream
-
-
-def is_idle_timeout(termination: Termination) -> bool:
-    """Whether it ended because the peer was not heard; aioquic says so in words only."""
-    return (
-        not termination.by_application
-        and not termination.by_peer
-        and termination.error_code == QuicErrorCode.INTERNAL_ERROR
-        and termination.reason == "Idle timeout"
-    )

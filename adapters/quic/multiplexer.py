@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from adapters.quic.engine import CONTROL_STREAM, Engine
+from adapters.quic.boundary import CONTROL_STREAM, QuicEngine
 from adapters.quic.stream import Inbox, Incoming, Outbox
 from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.close_codes import CloseCode
@@ -42,7 +42,7 @@ class Multiplexer:
     """
 
     def __init__(
-        self, engine: Engine, schedule: Callable[[], None], loop: asyncio.AbstractEventLoop
+        self, engine: QuicEngine, schedule: Callable[[], None], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._engine = engine
         self._schedule = schedule

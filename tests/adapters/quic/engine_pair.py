@@ -5,11 +5,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aioquic.quic.events import QuicEvent, StreamDataReceived
-
+from adapters.quic.boundary import TIMER_SLACK_S, EngineEvent, StreamData
 from adapters.quic.certificate import make_configuration
 from adapters.quic.credit import ReceiveBudget
-from adapters.quic.engine import TIMER_SLACK_S, Engine
+from adapters.quic.engine import Engine
 from domain.identity import DeviceKey
 
 SERVER_KEY, CLIENT_KEY = DeviceKey(b"s" * 32), DeviceKey(b"c" * 32)
@@ -21,21 +20,21 @@ class Side:
 
     engine: Engine
     consumes: bool = True
-    events: list[QuicEvent] = field(default_factory=list)
+    events: list[EngineEvent] = field(default_factory=list)
     received: dict[int, bytearray] = field(default_factory=dict)
     finished: set[int] = field(default_factory=set)
     unread: dict[int, int] = field(default_factory=dict)
     datagrams_sent: int = 0
     bytes_sent: int = 0
-    on_event: Callable[[QuicEvent], None] | None = None
+    on_event: Callable[[EngineEvent], None] | None = None
 
     def take_events(self) -> None:
-        while (event := self.engine.next_event()) is not None:
+        while (event := self.engine.take_event()) is not None:
             self.events.append(event)
-            if isinstance(event, StreamDataReceived):
+            if isinstance(event, StreamData):
                 self.received.setdefault(event.stream_id, bytearray()).extend(event.data)
                 self.unread[event.stream_id] = self.unread.get(event.stream_id, 0) + len(event.data)
-                if event.end_stream:
+                if event.is_end:
                     self.finished.add(event.stream_id)
                     self.engine.release_stream(event.stream_id)
             if self.on_event is not None:
@@ -64,7 +63,7 @@ class EnginePair:
         client = Engine(
             configuration=make_configuration(CLIENT_KEY, "test", is_client=True), budget=budget
         )
-        client.connect(("culm", 0), 0.0)
+        client.dial(0.0)
         server = Engine(
             configuration=make_configuration(SERVER_KEY, "test", is_client=False),
             budget=ReceiveBudget(),

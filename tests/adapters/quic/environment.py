@@ -4,9 +4,12 @@ import asyncio
 import os
 from typing import Any
 
+from adapters.quic.connection import PeerConnection
+from adapters.quic.engine import Engine
 from adapters.quic.network import QuicNetwork
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
+from domain.ports.network import Connection
 
 
 class LoopClock(Clock):
@@ -37,3 +40,10 @@ def network(key: DeviceKey, **changes: object) -> QuicNetwork:
         **changes,
     }
     return QuicNetwork(key=key, **arguments)
+
+
+def engine_of(connection: Connection) -> Engine:
+    """Look behind the boundary."""
+    assert isinstance(connection, PeerConnection)
+    assert isinstance(connection._engine, Engine)
+    return connection._engine

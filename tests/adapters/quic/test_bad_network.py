@@ -20,6 +20,7 @@ from domain.limits import (
     STREAM_UNUSED_S,
 )
 from domain.ports.network import Connection
+from tests.adapters.quic.environment import engine_of
 from tests.adapters.quic.wire import Wire
 from tests.contracts.connected_peers import (
     channel_name,
@@ -221,7 +222,7 @@ def test_typing_for_long_does_not_allow_a_burst() -> None:
             near, far = await connect(alice, bob, device(2))
             assert isinstance(near, PeerConnection)
             await round_trips(near, far, 200)
-            return near._engine._loss.congestion_window
+            return engine_of(near)._loss.congestion_window
 
     assert run(scenario, 0) <= 20 * 1_200
 
@@ -265,8 +266,8 @@ def test_an_unused_stream_ends_and_its_channel_goes_on() -> None:
                 await asyncio.sleep(STREAM_UNUSED_S / 2 + 1)
                 counts.append(len(near._multiplexer._open))
                 await asyncio.sleep(STREAM_UNUSED_S)
-                counts.append(len(near._engine._streams))
-                counts.append(len(far._engine._streams))
+                counts.append(len(engine_of(near)._streams))
+                counts.append(len(engine_of(far)._streams))
         await alice.close(0, "")
         await bob.close(0, "")
         return counts

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from aioquic import tls
-from aioquic.quic import connection, events
+from aioquic.quic import connection
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
@@ -13,8 +13,9 @@ from aioquic.quic.stream import QuicStream, QuicStreamSender
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.quic.boundary import EngineEvent, HandshakeDone, ProtocolAgreed, Termination
 from adapters.quic.congestion import Pacer
-from adapters.quic.engine import ACK_DELAY_S, Engine, Termination, is_idle_timeout
+from adapters.quic.engine import ACK_DELAY_S, Engine
 from domain.limits import (
     CONNECTION_RECEIVE_BYTES_MAX,
     IDLE_S_MAX,
@@ -135,14 +136,14 @@ def test_only_one_key_share_is_offered() -> None:
     pair.run(1.0)
     assert pair.server.engine.tls._supported_groups == [tls.Group.X25519]
     assert pair.client.datagrams_sent < 6
-    assert any(isinstance(event, events.HandshakeCompleted) for event in pair.server.events)
+    assert any(isinstance(event, HandshakeDone) for event in pair.server.events)
 
 
 def test_the_server_speaks_in_its_first_flight() -> None:
     pair = EnginePair()
 
-    def speak(event: events.QuicEvent) -> None:
-        if isinstance(event, events.ProtocolNegotiated):
+    def speak(event: EngineEvent) -> None:
+        if isinstance(event, ProtocolAgreed):
             pair.server.engine.write(1, b"first")
 
     pair.server.on_event = speak
@@ -374,7 +375,7 @@ def test_everything_arrives_whatever_is_lost(seed: int, loss: float) -> None:
 
 def test_the_code_of_a_close_is_known_at_once() -> None:
     pair = EnginePair().opened()
-    pair.client.engine.close(error_code=16, reason_phrase="bye")
+    pair.client.engine.end(16, "bye")
     pair.run(0.013)
     assert pair.client.engine.termination() == Termination(
         error_code=16, reason="bye", by_application=True, by_peer=False
@@ -393,7 +394,7 @@ def test_a_peer_that_falls_silent_times_out() -> None:
     pair.run(IDLE_S_MAX + 1)
     ended = pair.client.engine.termination()
     assert ended is not None
-    assert is_idle_timeout(ended)
+    assert ended.is_idle
 
 
 def test_another_path_begins_slowly_and_what_was_sent_is_known_to_wait() -> None:

@@ -43,7 +43,7 @@ from domain.limits import (
     STREAMS_UNREAD_MAX,
 )
 from domain.ports.network import Connection
-from tests.adapters.quic.environment import network
+from tests.adapters.quic.environment import engine_of, network
 from tests.adapters.quic.stranger import Stranger
 from tests.contracts.connected_peers import (
     SHUTTING_DOWN,
@@ -198,7 +198,7 @@ async def test_under_load_a_dialler_has_to_prove_its_address() -> None:
     async with running(alice, bob):
         dialled, accepted = await connect(alice, bob, device(2))
         assert isinstance(dialled, PeerConnection)
-        assert dialled._engine._retry_count == 1
+        assert engine_of(dialled)._retry_count == 1
         await round_trips(dialled, accepted)
 
 
@@ -356,7 +356,7 @@ async def test_three_hundred_channels_share_sixty_four_streams() -> None:
                 tasks.create_task(read(near, name, back))
         assert most == CHANNELS_OPEN_MAX
         await round_trips(near, far)
-        assert len(near._engine._stream_table) <= 2 * STREAMS_UNREAD_MAX + 1
+        assert len(engine_of(near)._stream_table) <= 2 * STREAMS_UNREAD_MAX + 1
 
 
 async def test_channels_that_nobody_asks_for_wait_in_the_peer() -> None:

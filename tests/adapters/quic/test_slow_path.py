@@ -14,6 +14,7 @@ from adapters.quic.connection import PeerConnection
 from adapters.simulation.loop import run
 from domain.limits import KIB
 from domain.ports.network import Channel, Priority
+from tests.adapters.quic.environment import engine_of
 from tests.adapters.quic.wire import Wire
 from tests.contracts.connected_peers import (
     channel_name,
@@ -168,7 +169,7 @@ def test_congestion_control_can_be_chosen(name: str) -> None:
             assert await receive_count(far.channel(channel_name(1)), 4) == bulk
             await sending
             assert isinstance(near, PeerConnection)
-            return type(near._engine._loss._cc).__name__
+            return type(engine_of(near)._loss._cc).__name__
 
     chosen = {"culm": "CongestionControl", "cubic": "CubicCongestionControl"}
     assert run(scenario, 0) == chosen.get(name, "RenoCongestionControl")
