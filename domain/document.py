@@ -92,7 +92,7 @@ class Document:
 
     def _start_empty(self, quarantined: frozenset[Position] = frozenset()) -> None:
         self.ledger = Ledger(self.document)
-        self._wire(Replica(self.ledger, self.keyring.secrets, quarantined))
+        self._wire(Replica(self.key.peer, self.ledger, self.keyring.secrets, quarantined))
 
     def _wire(self, replica: Replica) -> None:
         self.gate = Gate(self.ledger)
@@ -349,8 +349,9 @@ class Document:
 
     def start_rebuild(self) -> Replica:
         """Begin anew with an empty replica; feed it the whole log by `judge`, then `finish_rebuild`."""
+        old = self.replica
         return Replica(
-            self.ledger, self.keyring.secrets, self.replica.quarantined, self.replica.suspects
+            self.key.peer, self.ledger, self.keyring.secrets, old.quarantined, old.suspects
         )
 
     def feed(self, replica: Replica, operations: Sequence[Operation]) -> Judged | None:
@@ -481,7 +482,7 @@ class Document:
             version, ledger, replica = codec.decode_array(data, bytes_max=limits.SNAPSHOT_BYTES_MAX)
             codec.take_int(version, minimum=SNAPSHOT_VERSION, maximum=SNAPSHOT_VERSION)
             self.ledger = Ledger.from_value(self.document, ledger)
-            self._wire(Replica(self.ledger, self.keyring.secrets))
+            self._wire(Replica(self.key.peer, self.ledger, self.keyring.secrets))
             self.replica.restore(replica)
             self.stored = self.ledger.heights()
             self.heights = dict(self.stored)

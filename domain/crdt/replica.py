@@ -3,7 +3,8 @@
 It is where updates are judged and tried before the document that the embedder sees, and where local transactions become
 one small update. An update is *refused* only by rules that depend on it and its causal past, so on every replica alike.
 What merely fails in the engine, or cannot be read yet, is *blocked*, with all that builds on it, until a rebuild;
-our own operations do not list it, since we have not seen it.
+our own operations do not list it, since we have not seen it. But for what made us a member, which they have to: so ours
+go in as soon as they can be read and placed, whatever they build on. They were made without it.
 
 What does not count, since its author was removed or demoted, is applied all the same where something that counts builds
 on it, but as text that was deleted at once: its structs, then a delete set over exactly these, its own left out.
@@ -25,7 +26,7 @@ from domain.crdt.reissue import rename
 from domain.crdt.renaming import Renaming
 from domain.crdt.walker import ClientSection, Walk, check_update, void_update, walk_update
 from domain.errors import EngineError, SealError, UpdateError
-from domain.identifiers import LogKey, OperationId, Position, SecretId
+from domain.identifiers import LogKey, OperationId, PeerId, Position, SecretId
 from domain.ledger.ledger import Ledger
 from domain.ledger.log import Vector, join
 from domain.ledger.staircase import Staircase
@@ -35,6 +36,7 @@ from domain.sealing import DocumentSecret, open_body
 
 SHADOW_CLIENT = 0  # never edits, so its id never shows
 KNOWN_KINDS = frozenset({Kind.UPDATE, Kind.DEVICE_METADATA})
+WAITS = "it builds on something that waits"
 CHECK_GROWTH_PARTS = 8  # a saved copy is tried once the document has grown by an eighth
 
 
@@ -83,6 +85,7 @@ class Replica:
     """Everything that the log says, as a CRDT.
 
     Args:
+        own: This device.
         ledger: The ledger of the document.
         secrets: The secrets of the document; may grow.
         quarantined: Places of operations that made the engine fail before; they stay blocked.
@@ -91,11 +94,13 @@ class Replica:
 
     def __init__(
         self,
+        own: PeerId,
         ledger: Ledger,
         secrets: Mapping[SecretId, DocumentSecret],
         quarantined: frozenset[Position] = frozenset(),
         suspects: frozenset[Position] = frozenset(),
     ) -> None:
+        self._own = own
         self._ledger = ledger
         self._secrets = secrets
         self.quarantined = quarantined
@@ -203,7 +208,7 @@ class Replica:
     def _judge_one(self, operation: Operation, judged: Judged) -> None:
         past = self._ledger.past_of(operation.position)
         if not is_content(operation.extension.kind):
-            if self._builds_on_blocked(past):
+            if operation.author != self._own and self._builds_on_blocked(past):
                 self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
             else:
                 self.note([operation])
@@ -212,22 +217,22 @@ class Replica:
             return
         why = self._why_blocked(operation, past)
         if why is not None:
-            block, reason = why
-            self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
-            self._blocks.setdefault(self._slot(operation), block)
-            judged.blocked.append((operation, reason))
+            self._block(operation, *why, judged)
+            return
+        try:
+            read = self._read_checked(operation, past)
+        except (SealError, UpdateError) as error:
+            if self._builds_on_blocked(past):  # ours, and not to be placed without that after all
+                self._block(operation, Block.PAST, WAITS, judged)
+            else:
+                self.note([operation])
+                judged.refused.append((operation, str(error)))
             return
         self.note([operation])
-        try:
-            self._check_announced(operation, past)
-            plain = self._open(operation)
-            if operation.extension.kind == Kind.DEVICE_METADATA:
-                self._take_device(operation, plain)
-                return
-            update, walk = self._read_update(plain, operation, past)
-        except (SealError, UpdateError) as error:
-            judged.refused.append((operation, str(error)))
-            return
+        if read is not None:
+            self._apply(operation, *read, judged)
+
+    def _apply(self, operation: Operation, update: bytes, walk: Walk, judged: Judged) -> None:
         if not self._does_count(operation):
             update = void_update(update, walk)
         try:
@@ -241,6 +246,20 @@ class Replica:
         judged.applied.append((operation, update))
         if operation.position in self.suspects:
             self._check_saving()
+
+    def _read_checked(self, operation: Operation, past: Vector) -> tuple[bytes, Walk] | None:
+        """Open and check an operation; give the update in it, if it is one."""
+        self._check_announced(operation, past)
+        plain = self._open(operation)
+        if operation.extension.kind == Kind.DEVICE_METADATA:
+            self._take_device(operation, plain)
+            return None
+        return self._read_update(plain, operation, past)
+
+    def _block(self, operation: Operation, block: Block, reason: str, judged: Judged) -> None:
+        self._blocked.setdefault(self._slot(operation), operation.header.seq_num)
+        self._blocks.setdefault(self._slot(operation), block)
+        judged.blocked.append((operation, reason))
 
     def _judge_extent(self, operation: Operation) -> bool:
         """Note how an operation is judged; whether it is to be applied at all, as it is or as deleted at once."""
@@ -272,8 +291,8 @@ class Replica:
         return operation.header.seq_num < self._ledger.counting.counted(self._slot(operation))
 
     def _why_blocked(self, operation: Operation, past: Vector) -> tuple[Block, str] | None:
-        if self._builds_on_blocked(past):
-            return Block.PAST, "it builds on something that waits"
+        if operation.author != self._own and self._builds_on_blocked(past):
+            return Block.PAST, WAITS
         if operation.position in self.quarantined:
             return Block.ENGINE, "the CRDT engine fails on it"
         if operation.extension.kind not in KNOWN_KINDS:

@@ -29,7 +29,7 @@ from tests.domain.document.editors import (
     newcomer,
     read,
 )
-from tests.strategies import SeededEntropy, seeds
+from tests.strategies import SeededEntropy, key, seeds
 
 
 def kinds(operations: list[Operation]) -> list[int]:
@@ -41,6 +41,37 @@ def foreign(client: int, text: str) -> bytes:
     doc = Doc[Any](client_id=client)
     doc["text"] = Text(text)
     return doc.get_update()
+
+
+# -- Before anything can be read --
+
+
+def test_what_was_written_before_anything_could_be_read_outlives_a_crash() -> None:
+    """Seeds 711 and 973 of the simulation: who joins builds on its addition, and with it on all that it cannot read."""
+    (founder,) = found_editors(1)
+    founder.text.insert(0, "theirs ")
+    founder.flush()
+    (invite,) = [one for one in founder.log if one.extension.kind == Kind.INVITE]
+    founder.admit(key(2), invite.operation_id)
+    joiner = newcomer(founder, 2)
+    joiner.document.keyring.secrets.clear()
+    joiner.receive(founder.log)
+    joiner.text.insert(0, "mine ")
+    joiner.flush()  # under a secret of its own, since it was given none
+    again = joiner.reopened()
+    assert str(again.text) == "mine "
+    again.text.insert(5, "too ")
+    again.flush()
+    assert str(again.text) == "mine too "
+    assert not [event for event in again.document.events if isinstance(event, EditsRefused)]
+    for secret in founder.document.keyring.secrets.values():
+        again.document.keyring.add_secret(secret)
+    for secret in again.document.keyring.secrets.values():
+        founder.document.keyring.add_secret(secret)
+    late = again.reopened()
+    exchange([founder, late])
+    assert read(late) == read(founder)
+    assert {"mine", "too", "theirs"} == set(str(late.text).split())
 
 
 # -- Staging and settling --
