@@ -94,6 +94,8 @@ class QuicTraversal(Traversal):
             entered=entered,
         )
         self._nat = UNKNOWN
+        self._judged: frozenset[str] = frozenset()
+        self._has_verdict = asyncio.Event()
         self._mirrors: dict[
             PeerId, None
         ] = {}  # who tells us as what we are seen, beside STUN servers
@@ -181,7 +183,11 @@ class QuicTraversal(Traversal):
         return path.is_relayed if path is not None else None
 
     async def examine(self) -> TraversalReport:
-        await self._look()
+        # What was found stays: a box lets servers in that were sent something, so asking again tells less.
+        await self._has_verdict.wait()
+        await self._ask_all()
+        if not self._is_judged:
+            await self._look()
         if self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
@@ -253,13 +259,16 @@ class QuicTraversal(Traversal):
         return frozenset(filter(is_probable, self._network.find_local_addresses()))
 
     async def _look(self) -> None:
-        """Find out anew how this network behaves."""
+        """Find out how this network behaves."""
         await self._resolve_all()
         await self._ask_all()
         self._looked.set()
+        hosts_outside = self._hosts_outside
         known = [each.address for each in self._servers if each.address is not None]
         hosts = {each.host for each in self._network.find_local_addresses()}
         self._nat = await discover(self._stun, known, hosts)
+        self._judged = hosts_outside
+        self._has_verdict.set()
         _logger.info("nat.behavior", extra={"behavior": self._nat.name})
         if keeps_relay(self._nat):
             await self._keep_relay()
@@ -319,6 +328,11 @@ class QuicTraversal(Traversal):
     @property
     def _hosts_outside(self) -> frozenset[str]:
         return frozenset(each.mapped.host for each in self._servers if each.mapped is not None)
+
+    @property
+    def _is_judged(self) -> bool:
+        """Whether it is known how this very network behaves."""
+        return bool(self._judged) and self._judged == self._hosts_outside
 
     def _list_candidates(self) -> tuple[Candidate, ...]:
         found: dict[Address, CandidateKind] = {}

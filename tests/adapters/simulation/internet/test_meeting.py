@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from adapters.simulation.internet.internet import PacketEvent, PacketFate
 from adapters.simulation.internet.nat import PORT_RESTRICTED, SYMMETRIC
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
@@ -16,7 +17,16 @@ from domain.operations.kind import Kind
 from node import NodeConfig
 from node.signalling import REGISTER_S, Signalling, SignalLink
 from tests.adapters.simulation.internet.datagrams import until
-from tests.adapters.simulation.internet.nat_lab import LEFT, LISTEN, RIGHT, TYPES, NatLab
+from tests.adapters.simulation.internet.nat_lab import (
+    LEFT,
+    LISTEN,
+    RENDEZVOUS,
+    RIGHT,
+    STUN,
+    TURN,
+    TYPES,
+    NatLab,
+)
 
 FIRST_SYNC_S_MAX = 7.0
 
@@ -81,6 +91,38 @@ async def test_a_rendezvous_learns_neither_document_nor_text_nor_who_they_are(
     assert {bytes(left.peer_id), bytes(right.peer_id)}.isdisjoint(showing)
 
 
+async def test_no_server_is_sent_anything_lasting_in_clear(seed: int) -> None:
+    """Everything that the rendezvous, the STUN server and the relay are sent or send, as it is on the wire."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, SYMMETRIC)
+    lab.house(RIGHT, 2, SYMMETRIC)
+    captured: dict[str, bytearray] = {each: bytearray() for each in (RENDEZVOUS, STUN, TURN)}
+
+    def capture(event: PacketEvent) -> None:
+        packet = event.packet
+        if event.fate is PacketFate.SENT:
+            for end in (packet.source, packet.destination):
+                if end[0] in captured:
+                    captured[end[0]] += packet.payload
+
+    lab.internet.report = capture
+    async with lab.pair() as meeting:
+        assert meeting.path == "relayed"
+        await meeting.edit(0, "a secret line ")
+        keyring = meeting.documents[0]._owner.document.keyring
+        lasting = [
+            bytes(meeting.documents[0].id),
+            *(bytes(each.peer_id) for each in meeting.nodes),
+            *map(bytes, keyring.secrets),
+            *keyring.discovery_keys.values(),
+        ]
+    for server, seen in captured.items():
+        assert len(seen) > 100, server
+        for secret in (b"founded", b"secret", b"shared", *lasting):
+            assert secret not in seen
+            assert secret.hex().encode() not in seen
+
+
 @pytest.mark.slow
 async def test_who_was_away_is_found_and_who_was_removed_finds_nobody(seed: int) -> None:
     """Bob is away while Eve is removed: he goes by the old key, as she does, but he is looked for."""
@@ -114,8 +156,10 @@ async def test_who_was_away_is_found_and_who_was_removed_finds_nobody(seed: int)
             await until(lambda: "without Eve" in str(document.text("body")))
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 10.0])
 @pytest.mark.parametrize("name", [*TYPES, "udp-blocked", "public"])
-async def test_the_doctor_names_the_network(name: str, seed: int) -> None:
+async def test_the_doctor_names_the_network(name: str, pause_s: float, seed: int) -> None:
+    """Also where the node has looked around before: a box lets through who was sent something since."""
     lab = NatLab(seed)
     if name == "public":
         lab.internet.public_host(LEFT, "198.51.100.77")
@@ -124,6 +168,7 @@ async def test_the_doctor_names_the_network(name: str, seed: int) -> None:
     else:
         lab.house(LEFT, 1, TYPES[name])
     async with lab.servers(), lab.node(LEFT) as node:
+        await asyncio.sleep(pause_s)
         codes = {each.code for each in await node.doctor()}
     expected = {"udp-blocked": "udp-blocked", "public": "nat-none"}.get(name, f"nat-{name}")
     assert expected in codes
