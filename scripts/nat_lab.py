@@ -5,6 +5,7 @@
     scripts/nat_lab.py scenario --list
     scripts/nat_lab.py scenario rebind-both --json
     scripts/nat_lab.py scenario direct-blocked --runs 10 --json
+    scripts/nat_lab.py doctor --json                     what culm doctor says in each network
 
 What it builds is gone when it ends, also when it is interrupted. The same runs in virtual time, by the same names, in
 `tests/adapters/simulation/internet`.
@@ -115,18 +116,39 @@ async def scenario(lab: Lab, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+NETWORKS: Final = (*TYPES, "full-cone-hairpin", "udp-blocked")
+
+
+async def doctor(lab: Lab, _: argparse.Namespace) -> dict[str, Any]:
+    """Let a node say what each network is, in a house behind it and in public."""
+    found = {}
+    for name in (*NETWORKS, "public"):
+        if name == "public":
+            verdicts = (await lab.rendezvous.ask("doctor"))["verdicts"]
+        else:
+            lab.topology.set_nat("a", name)
+            with lab.alone("ha", f"doctor-{name}", lab.flags) as node:
+                verdicts = (await node.ask("doctor"))["verdicts"]
+        found[name] = sorted(each["code"] for each in verdicts)
+        print(json.dumps({name: found[name]}), file=sys.stderr)
+    return {"networks": found, "ok": True}
+
+
+PLAYS: Final = {"matrix": matrix, "scenario": scenario, "doctor": doctor}
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("matrix", "scenario"):
+    for name in PLAYS:
         command = commands.add_parser(name)
         command.add_argument("--json", action="store_true", help="one line of JSON on stdout")
         command.add_argument("--keep", metavar="DIR", help="keep the files of all processes there")
         if name == "matrix":
             command.add_argument("--pairs", nargs="+", metavar="A:B", help=", ".join(TYPES))
             command.add_argument("--rtt-ms", type=float, default=0.0, metavar="N")
-        else:
+        elif name == "scenario":
             command.add_argument("name", nargs="?", choices=sorted(SCENARIOS))
             command.add_argument("--runs", type=int, default=1, metavar="N", help="play it N times")
             command.add_argument("--list", action="store_true", help="say which there are")
@@ -140,7 +162,7 @@ def main() -> int:
         print("\n".join(SCENARIOS))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    play = matrix if arguments.command == "matrix" else scenario
+    play = PLAYS[arguments.command]
     try:
         with tempfile.TemporaryDirectory(prefix="culm-lab-") as temporary, build() as topology:
             directory = Path(arguments.keep or temporary)

@@ -15,17 +15,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNABLE = 3
 LAB_S_MAX = 100
+DOCTOR_S_MAX = 300
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(LAB_S_MAX + 20), pytest.mark.xdist_group("lab")]
 
 
-def lab(*arguments: str) -> dict[str, Any]:
+def lab(*arguments: str, within_s: float = LAB_S_MAX) -> dict[str, Any]:
     """Run the lab, or skip the test if it cannot run here."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "nat_lab.py"), *arguments, "--json"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=LAB_S_MAX,
+        timeout=within_s,
         check=False,
     )
     if done.returncode == UNABLE:
@@ -44,6 +45,23 @@ def test_port_restricted_boxes_let_nodes_meet_directly() -> None:
 def test_two_in_one_house_find_each_other_with_no_server() -> None:
     result = lab("scenario", "nearby")
     assert (result["ok"], result["lost"]) == (True, 0), result
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(DOCTOR_S_MAX + 20)
+def test_the_doctor_names_each_network() -> None:
+    networks = lab("doctor", within_s=DOCTOR_S_MAX)["networks"]
+    assert {name for name, codes in networks.items() if f"nat-{name}" in codes} == {
+        "full-cone",
+        "address-restricted",
+        "port-restricted",
+        "symmetric",
+    }
+    assert "nat-full-cone" in networks["full-cone-hairpin"]
+    assert {"udp-blocked", "turn-works", "rendezvous-works"} <= set(networks["udp-blocked"])
+    for name, codes in networks.items():
+        assert "hairpin" not in codes or name == "full-cone-hairpin", name
+        assert name == "public" or {"turn-works", "rendezvous-works"} <= set(codes), name
 
 
 def test_a_relay_helps_where_no_udp_leaves() -> None:
