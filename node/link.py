@@ -224,6 +224,8 @@ class Link:
         exchange = self.exchanges.get(owner.document.document)
         is_new = exchange is None
         if exchange is None:
+            if owner.document.role is None and not membership.is_former(owner.document.key.peer):
+                return  # the peer knows before us that we are a member: it is told how far we are once we know, too
             exchange = self.attach(owner)
             self.announce(owner)
         if theirs != _digest(owner):
