@@ -31,7 +31,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from domain.errors import CulmError
+from domain.errors import CulmError, InviteError
 from domain.identifiers import PeerId
 from node import Document, Node, NodeConfig
 
@@ -110,7 +110,14 @@ class Inhabitant:
         known = node.documents()
         if known:
             return await node.document(known[0].id)
-        return await node.create("soak") if invite is None else await node.join(invite)
+        if invite is None:
+            return await node.create("soak")
+        while True:
+            try:
+                return await node.join(invite)
+            except InviteError as error:
+                if error.reason != "unreachable":  # a machine that has more to do than it can
+                    raise
 
     def restart(self) -> None:
         """End the node and start it again."""
