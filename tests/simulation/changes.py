@@ -1,8 +1,9 @@
-"""Changes of who may do what, made by members of a scenario while things go wrong around them."""
+"""Changes of who may do what, or is what it was, made to members of a scenario while things go wrong around them."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from copy import deepcopy
 from typing import Final
 
 from domain.errors import NodeClosedError, NotPermittedError, StorageError, UnsavedEditsError
@@ -47,6 +48,8 @@ class Changes:
                             await document.rotate()
             case "invite":
                 await self._renew_invite()
+            case "restore":
+                await self._restore(member, change.lasts_s)
             case "manage":
                 if (document := self._complete()) is not None:
                     await self._try_to_set(document, member, Role.MANAGE)
@@ -72,6 +75,22 @@ class Changes:
             async with asyncio.timeout(CHANGE_S_MAX):
                 await self._founder.renew_invite(document)
                 await document.revoke(old)
+
+    async def _restore(self, member: Member, lasts_s: float) -> None:
+        """Put the disk back to what it was: what nobody else has of what came since is gone, and nothing else."""
+        if member.document is None:
+            return
+        kept, backup = set(member.acknowledged), deepcopy(member.machine.disk.content)
+        await asyncio.sleep(lasts_s)
+        if not member.is_up:
+            return
+        await member.stop()
+        for other in self._members.values():
+            if other.document is not None:
+                kept.update(marks(other.document))
+        member.forget_beyond(kept)
+        member.machine.disk.content = backup
+        member.start()
 
     @staticmethod
     async def _try_to_set(document: Document, member: Member, role: Role) -> bool:

@@ -1,6 +1,6 @@
 """On disk first: what a node tells others, shows, or knows of its peers is on the disk that it speaks of."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from domain.identifiers import PeerId, Position
@@ -18,12 +18,14 @@ class DiskFirst:
     counts from when it has entered.
 
     Args:
-        without: A device whose logs may be cut in two where they fork: then what was acknowledged has another name.
+        without: Devices whose logs may be cut in two where they fork: then what was acknowledged has another name.
+        restored: Devices that may lose what they have acknowledged.
     """
 
-    def __init__(self, without: PeerId | None = None) -> None:
+    def __init__(self, without: Collection[PeerId] = (), restored: Collection[PeerId] = ()) -> None:
         self.complaints: list[str] = []
         self._without = without
+        self._restored = restored
         self._entered: set[PeerId] = set()
 
     def look(self, members: Sequence[Member]) -> None:
@@ -52,7 +54,7 @@ class DiskFirst:
     def _look_at_peers(
         self, member: Member, owner: DocumentOwner, by_id: dict[PeerId, Member]
     ) -> None:
-        for peer in self._entered.intersection(owner.receipts._held):
+        for peer in self._entered.intersection(owner.receipts._held).difference(self._restored):
             other, counts = by_id[peer], owner.receipts._held[peer]
             ledger = other.machine.disk.content.ledger(owner.document.document)
             self.complaints += [
@@ -60,7 +62,7 @@ class DiskFirst:
                 " which is not on that disk"
                 for log, count in counts.items()
                 if count
-                and log.author != self._without
+                and log.author not in self._without
                 and Position(log, count - 1) not in ledger.arrivals
             ]
 

@@ -215,6 +215,10 @@ class Member:
     def begin_doubt(self, sure: set[str]) -> None:
         """From now on its edits may come to nothing, and so may all that it made before but these."""
         self._is_doubtful = True
+        self.forget_beyond(sure)
+
+    def forget_beyond(self, sure: set[str]) -> None:
+        """Of what was said to be on disk only this is asked for from now on."""
         self._doubts += 1
         self._unsure.clear()
         self.acknowledged &= sure

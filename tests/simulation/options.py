@@ -10,7 +10,7 @@ COUNT_WEIGHTS: Final = (12, 12, 6, 3, 1, 1, 1)
 ROGUE: Final = "rogue"
 ROGUES: Final = ("garbage", "flood", "removed", "equivocator")
 ROGUE_SHARE: Final = 0.15
-CHANGES: Final = ("rotate", "rotate", "manage", "read", "read", "invite")
+CHANGES: Final = ("rotate", "manage", "read", "invite", "restore", "restore")
 CHANGES_SHARE: Final = 0.4
 EDITS_MIN: Final = 50
 EDITS_MAX: Final = 500
@@ -34,10 +34,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change of who may do what, `at_s` seconds after the start.
+    """A change of who may do what or is what, `at_s` seconds after the start.
 
     `kind` is `rotate` (`name` makes a new secret), `manage` (it becomes a manager), `read` (it may not write, for
-    `lasts_s` seconds), or `invite` (the founder revokes the invite and makes another).
+    `lasts_s` seconds), `invite` (the founder revokes the invite and makes another), or `restore` (its data directory is
+    copied, and put back in its place `lasts_s` seconds later).
     """
 
     at_s: float
@@ -82,6 +83,11 @@ class Options:
     def demoted(self) -> frozenset[str]:
         """Who may not write for a while."""
         return frozenset(change.name for change in self.changes if change.kind == "read")
+
+    @property
+    def restored(self) -> frozenset[str]:
+        """Whose data directories are put back to what they were."""
+        return frozenset(change.name for change in self.changes if change.kind == "restore")
 
 
 def draw_options(seed: int) -> Options:

@@ -70,10 +70,13 @@ class Scenario:
         self.options = options
         self.stage = stage
         self.bounds = Bounds()
-        self._forker = stage.machine(ROGUE).key.peer if options.rogue == "equivocator" else None
-        self.disk_first = DiskFirst(without=self._forker)
+        restored = {stage.machine(name).key.peer for name in options.restored}
+        self._forkers = {*restored}
+        if options.rogue == "equivocator":
+            self._forkers.add(stage.machine(ROGUE).key.peer)
+        self.disk_first = DiskFirst(without=self._forkers, restored=restored)
         self.log = Log(
-            is_rogue_about=options.rogue is not None,
+            is_rogue_about=options.rogue is not None or bool(options.restored),
             is_voided=options.rogue == "removed" or bool(options.demoted),
         )
         self.complaints: list[str] = []
@@ -238,7 +241,7 @@ class Scenario:
     def _checkers_of_healed(self) -> Iterator[Checker]:
         rogue = None if self._rogue is None else self._rogue.machine
         yield EqualReplicas(without=None if rogue is None else rogue.key.peer)
-        yield from (NothingLost(), self.bounds, self.disk_first)
+        yield from (NothingLost(self.options.restored), self.bounds, self.disk_first)
         if rogue is not None and self.options.rogue == "removed":
             yield NothingFromRemoved(rogue)
 
@@ -276,7 +279,7 @@ class Scenario:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         self.complaints += sorted(f"a leaked task: {task.get_name()}" for task in tasks)
         self.complaints += self.stage.check_end()
-        for checker in (SoundLogs(without=self._forker), self.log):
+        for checker in (SoundLogs(without=self._forkers), self.log):
             self.complaints += checker.check(members)
 
     def _report(self) -> Report:

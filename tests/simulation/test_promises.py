@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from adapters.simulation.link import TraceEvent, TraceKind
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
@@ -67,6 +69,21 @@ def test_receipt_of_a_connected_peer_comes_within_a_second(seed: int) -> None:
             write(pair.document, str(number))
             async with asyncio.timeout(1):
                 await pair.document.durable("peers:1")
+
+    play(seed, story)
+
+
+def test_receipt_of_a_peer_comes_only_once_the_peer_has_it(seed: int) -> None:
+    async def story(pair: Pair) -> None:
+        pair.network.block("alice", "bob")
+        write(pair.document, "alone")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await pair.document.durable("peers:1")
+        assert list(pair.copy.array("lines")) == []
+        pair.network.unblock("alice", "bob")
+        await pair.document.durable("peers:1")
+        assert list(pair.copy.array("lines")) == ["alone"]
 
     play(seed, story)
 

@@ -2,7 +2,7 @@
 
 What a disk holds after a power cut is made from what the files were at two sync points with a commit between them: of
 all that changed since the first, any sectors may have arrived and any not, or the file ends early. That is more than a
-real disk does. Between two sync points SQLite first writes its log, and only once that is on disk the file.
+real disk does. Between two answers SQLite first writes its log, and only once that is on disk the file.
 """
 
 import os
@@ -30,6 +30,7 @@ from tests.contracts.operation_store import (
 CUTS: Final = int(os.environ.get("CULM_TEST_CUTS", "40"))
 BATCHES: Final = 40
 SECTOR_BYTES: Final = 512
+JOURNAL_HEAD_BYTES: Final = 32
 CHECKPOINT_PAGES: Final = 25
 """So that the file itself is written every few commits, not once in a thousand pages."""
 VERSION: Final = b"version"
@@ -108,12 +109,23 @@ def mixed(random: Random, before: bytes, after: bytes) -> bytes:
     return bytes(data[:length]) if length >= len(before) else bytes(data)
 
 
+def mixed_journal(random: Random, before: bytes, after: bytes) -> bytes:
+    """The same for the log: where it begins anew, SQLite has its head on disk before it writes any frame behind that.
+
+    (`walFrames` in its `wal.c`: else an old head with new frames could bring back what was long overwritten.)
+    """
+    if before[:JOURNAL_HEAD_BYTES] == after[:JOURNAL_HEAD_BYTES] or not after:
+        return mixed(random, before, after)
+    renewed = after[:JOURNAL_HEAD_BYTES] + before[JOURNAL_HEAD_BYTES:]
+    return random.choice((before, renewed, mixed(random, renewed, after)))
+
+
 def cut_between(random: Random, before: SyncPoint, after: SyncPoint) -> tuple[bytes, bytes, bool]:
     """The file and its log after power failed between two sync points; and whether the later commit was on disk."""
     if before.file != after.file and random.random() < 1 / 2:
         journal = after.journal or before.journal  # it is deleted once the file is on disk
         return mixed(random, before.file, after.file), journal, True
-    return before.file, mixed(random, before.journal, after.journal), False
+    return before.file, mixed_journal(random, before.journal, after.journal), False
 
 
 async def check(
