@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from domain.connectivity.lifecycle import State
 from domain.identifiers import DocumentId, OperationId, PeerId
 from domain.operations.control import Role
+from domain.pairing import PairingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,20 @@ class JoinRequested(DocumentEvent):
 
     peer: PeerId
     code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairingChanged(DocumentEvent):
+    """A device that asked this node to let it in stands otherwise with the document now.
+
+    Args:
+        peer: The device.
+        state: `pairing` while it is being made a member, `waiting` while two people compare a code; then `paired`, or
+            `refused`.
+    """
+
+    peer: PeerId
+    state: PairingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.errors import NotPermittedError, UsageError
-from domain.events import Event, JoinRequested
+from domain.events import Event, JoinRequested, PairingChanged
 from domain.identifiers import DocumentId, OperationId, PeerId
 from domain.identity import Label, verify
 from domain.operations.control import Add, join_statement
@@ -77,10 +77,12 @@ class InviteAdmission:
         place = (owner.document.document, peer)
         self._refused.pop(place, None)
         if refusal is None:
+            self._tell(owner, peer)
             return None
         if len(self._refused) >= REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
         self._refused[place] = refusal
+        self._tell(owner, peer)
         return JoinRefused(reason=refusal)
 
     def _why_not(self, owner: DocumentOwner, peer: PeerId, join: Join) -> str | None:
@@ -115,6 +117,7 @@ class InviteAdmission:
         )
         in_progress = self._being_admitted.setdefault(invite, set())
         in_progress.add(peer)
+        self._tell(owner, peer)
         owner.courier.present(peer, join.prekey)
         try:
             await owner.write(Kind.ADD, add)
@@ -155,6 +158,7 @@ class InviteAdmission:
             begin=begin,
         )
         if not is_same:
+            self._tell(owner, peer)
             self._publish(JoinRequested(document=document, peer=peer, code=code))
         return JoinPending(nonce=nonce)
 
@@ -196,6 +200,11 @@ class InviteAdmission:
             raise NotPermittedError(f"the device cannot be let in: its invite is {refusal}")
         joiner.begin()
         return joiner.peer
+
+    def _tell(self, owner: DocumentOwner, peer: PeerId) -> None:
+        """Say where a device stands now."""
+        state = self.pairing(owner, peer)
+        self._publish(PairingChanged(document=owner.document.document, peer=peer, state=state))
 
     def pairing(self, owner: DocumentOwner, peer: PeerId) -> PairingState:
         """Say where a device stands with a document."""
