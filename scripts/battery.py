@@ -112,6 +112,11 @@ PARTS: Final = (
         chunks=tests("tests/adapters/sql/test_crash.py", 1_000, 100, "CULM_TEST_KILLS"),
     ),
     Part(
+        name="secret-kills",
+        unit="kills of a node that renews secrets and lets others in",
+        chunks=tests("tests/node/test_secret_kills.py", 200, 25, "CULM_TEST_KILLS"),
+    ),
+    Part(
         name="flips",
         unit="flipped bits in each file of a database",
         chunks=tests("tests/adapters/sql/test_damage.py", 1_000, 250, "CULM_TEST_FLIPS"),
@@ -146,6 +151,18 @@ PARTS: Final = (
         name="author-order",
         unit="sessions of pycrdt alone, each in seven orders",
         chunks=tests("tests/domain/crdt/test_author_order.py", 20_000, 1_000, "CULM_TEST_SESSIONS"),
+    ),
+    Part(
+        name="forks",
+        unit="histories in which devices fork their logs, each in five orders",
+        chunks=tests("tests/domain/document/test_forks.py", 2_000, 100, "CULM_TEST_HISTORIES"),
+    ),
+    Part(
+        name="orphans",
+        unit="operations whose past never comes, in two forms each",
+        chunks=tests(
+            "tests/domain/ledger/test_orphans.py", 1_000_000, 250_000, "CULM_TEST_ORPHANS"
+        ),
     ),
     Part(
         name="walker",

@@ -1,6 +1,6 @@
 """A device that gives places in its logs to several operations: all who hear of both agree, and nothing honest is lost.
 
-`CULM_TEST_HISTORIES` says how many histories; a battery makes 20,000 of them.
+`CULM_TEST_HISTORIES` says how many histories; a battery makes 2,000 of them.
 """
 
 import copy
@@ -16,7 +16,7 @@ from tests.domain.document.editors import Editor, exchange, found_editors, newco
 from tests.domain.document.quarrel import Quarrel, change, outcome
 from tests.strategies import SeededEntropy, seeds
 
-HISTORIES = int(os.environ.get("CULM_TEST_HISTORIES", "30"))
+HISTORIES = int(os.environ.get("CULM_TEST_HISTORIES", "12"))
 READERS = 5
 
 
@@ -73,7 +73,7 @@ def test_any_causal_order_gives_one_membership_and_one_document(seed: int) -> No
 
 
 @given(seeds)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_editors_end_alike_whatever_they_saw_first(seed: int) -> None:
     quarrel = Equivocation(seed)
     for _ in range(
