@@ -217,7 +217,7 @@ class Document:
         self.author.write_control(Kind.CLAIM, body, now_us=now_us, entropy=entropy)
 
     def _take_back(self, reason: str, group: Sequence[bytes]) -> None:
-        updates = (*group, *self.pending.clear())
+        updates = self.pending.refuse(group)
         self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
         self.rebuild_reason = f"edits were refused: {reason}"
 

@@ -41,6 +41,7 @@
     ├── KeyFileError               the key file is missing, unreadable or damaged
     │   └── PassphraseError        its passphrase is wrong, or was not given
     ├── UnsavedEditsError          edits that are visible but could not be made durable
+    │   └── RefusedEditsError      edits that were taken back, since no replica would accept them
     └── MirrorError                a mirrored file that cannot be read, decoded or written
 
 A caller branches on the type, on `code` or on `reason`, never on the text. The text says what happened, why,
@@ -268,6 +269,10 @@ class PassphraseError(KeyFileError):
 
 class UnsavedEditsError(CulmError):
     """Edits are visible in the document but could not be made durable."""
+
+
+class RefusedEditsError(UnsavedEditsError):
+    """Edits were taken back, since no replica would accept them; the event `EditsRefused` has them."""
 
 
 class MirrorError(CulmError):

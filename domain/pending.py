@@ -30,6 +30,8 @@ class PendingEdits:
         self._updates: deque[bytes] = deque()
         self._deferred: list[bytes] = []
         self._is_showing = False
+        self.refused = range(0)
+        """Which of all updates that were ever taken were last given back as refused."""
 
     @property
     def staged_count(self) -> int:
@@ -63,6 +65,7 @@ class PendingEdits:
         """Count on where others that this replaces have stopped."""
         self.total_count += other.total_count
         self.total_bytes += other.total_bytes
+        self.refused = other.refused
 
     def next_group(self) -> list[bytes]:
         """Take out what the next operation carries: at most 64 KiB (or one larger update), 1,024 updates."""
@@ -87,6 +90,11 @@ class PendingEdits:
         self._updates.clear()
         self.size = 0
         return everything
+
+    def refuse(self, group: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Take out everything, with a group that was taken out before: nobody accepts it, or what it builds on."""
+        self.refused = range(self.staged_count - len(group), self.total_count)
+        return (*group, *self.clear())
 
     def foreign_clients(
         self,

@@ -14,6 +14,7 @@ from domain.errors import (
     InviteError,
     NodeClosedError,
     NotPermittedError,
+    RefusedEditsError,
     UpdateError,
     UsageError,
     WrongThreadError,
@@ -97,6 +98,7 @@ class Document:
         self._host = host
         self._owner = owner
         self._thread = get_ident()
+        self._refused_told = owner.document.pending.refused.stop
 
     def _check(self) -> DocumentOwner:
         if get_ident() != self._thread:
@@ -180,10 +182,12 @@ class Document:
 
         Raises:
             UnsavedEditsError: The disk does not take it now; the edits stay and are tried again.
+            RefusedEditsError: Some of the edits since the last call were taken back; the others are saved.
             NodeClosedError: The document was closed before.
             UsageError: There is no such level.
         """
         owner = self._check()
+        told, target = self._refused_told, owner.document.pending.total_count
         match = PEERS_LEVEL.fullmatch(level)
         if level == "disk":
             await owner.durable()
@@ -191,6 +195,12 @@ class Document:
             await owner.durable_at_peers(int(match[1]))
         else:
             raise UsageError(f"there is no durability level {level!r}: use 'disk' or 'peers:N'")
+        refused = owner.document.pending.refused
+        if refused.stop > told and refused.start < target:
+            self._refused_told = refused.stop
+            raise RefusedEditsError(
+                f"{len(refused)} edits were refused and taken back: see the event"
+            )
 
     async def synced(self) -> None:
         """Wait until we have exchanged heights with at least one member, as of this call, and applied what we lacked.
