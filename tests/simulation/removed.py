@@ -50,6 +50,7 @@ class RemovedMember(Rogue):
         super().__init__(machine, stage, seed, board)
         self._stage = stage
         self._manager = manager
+        self._last: Operation | None = None
 
     async def misbehave(self, document: DocumentId) -> None:
         adapters: AdaptersOpener = self._stage
@@ -107,8 +108,9 @@ class RemovedMember(Rogue):
         own = [from_stored(stored) for stored in content.operations if stored.log == hostile.log][
             -OPERATIONS_SENT_MAX:
         ]
-        more = hostile.update(b"\0\0", after=own[-1])
-        await hostile.send(connection, *own, more)
+        if self._last is None:  # the same for everybody: it does not tell two histories
+            self._last = hostile.update(b"\0\0", after=own[-1])
+        await hostile.send(connection, *own, self._last)
 
 
 class NothingFromRemoved:
