@@ -107,6 +107,11 @@ PARTS: Final = (
         chunks=tests("tests/node/test_crash.py", 1_000, 50, "CULM_TEST_KILLS"),
     ),
     Part(
+        name="either-side",
+        unit="kills of either of two nodes that edit",
+        chunks=tests("tests/node/test_either_side.py", 200, 50, "CULM_TEST_KILLS"),
+    ),
+    Part(
         name="store-kills",
         unit="kills of a process that stores",
         chunks=tests("tests/adapters/sql/test_crash.py", 1_000, 100, "CULM_TEST_KILLS"),
