@@ -50,6 +50,8 @@ class Half:
         self._next = 0
         self._process: Any = None
         self._pipe: Any = None
+        self._answers: asyncio.Queue[Any] = asyncio.Queue()
+        self._listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it, and wait until it writes."""
@@ -58,7 +60,8 @@ class Half:
         self._process = CONTEXT.Process(target=live, args=arguments)
         self._process.start()
         theirs.close()
-        self.found = await self._until("found")
+        self._listening = asyncio.create_task(self._listen())
+        self.found = await self._answer()
         missing = self.acknowledged.difference(self.found.split())
         assert not missing, f"acknowledged, and gone: {sorted(missing)}"
 
@@ -66,16 +69,13 @@ class Half:
         """Kill it, and hear what it had said before."""
         self._process.kill()
         self._process.join(WAIT_S)
-        while True:
-            try:
-                self._note(*await asyncio.to_thread(self._pipe.recv))
-            except EOFError:
-                break
+        assert self._listening is not None
+        await self._listening
 
     async def settle(self, words: set[str]) -> tuple[str, int]:
         """Let it wait for these words; give the text, and how many connections it has."""
         self._pipe.send(words)
-        text, connections = await self._until("settled")
+        text, connections = await self._answer()
         return text, connections
 
     def end(self) -> None:
@@ -90,21 +90,26 @@ class Half:
             self._process.kill()
             self._process.join(WAIT_S)
 
-    async def _until(self, wanted: str) -> Any:  # noqa: ANN401 - what a pipe gives
+    async def _answer(self) -> Any:  # noqa: ANN401 - what a pipe gives
         async with asyncio.timeout(WAIT_S):
-            while True:
-                what, value = await asyncio.to_thread(self._pipe.recv)
-                if what == wanted:
-                    return value
-                self._note(what, value)
+            return await self._answers.get()
 
-    def _note(self, what: str, value: Any) -> None:  # noqa: ANN401 - what a pipe gives
-        if what == "invite":
-            self.invite = value
-        elif what == "try":
-            self._next = value + 1
-        elif what == "done":
-            self.acknowledged.add(f"{self._name}{value}")
+    async def _listen(self) -> None:
+        """Hear all that it says, until it is gone; one that is not listened to would stand still."""
+        while True:
+            try:
+                what, value = await asyncio.to_thread(self._pipe.recv)
+            except EOFError:
+                return
+            match what:
+                case "invite":
+                    self.invite = value
+                case "try":
+                    self._next = value + 1
+                case "done":
+                    self.acknowledged.add(f"{self._name}{value}")
+                case _:
+                    self._answers.put_nowait(value)
 
 
 @asynccontextmanager
