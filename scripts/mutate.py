@@ -30,7 +30,7 @@ COPIED: Final = (*PRODUCTION, "tests", "scripts", "pyproject.toml")
 SCHEDULES: Final = "schedules"
 SEEDS: Final = ("0..1", "2..9", "10..39", "40..119")
 """Few first: most bugs show at once."""
-RUN_S_MAX: Final = 120
+RUN_S_MAX: Final = 240
 SHOWN_LINES_MAX: Final = 15
 
 
