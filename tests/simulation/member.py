@@ -3,7 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from random import Random
 from traceback import extract_tb
@@ -15,6 +15,7 @@ from domain.errors import (
     InviteError,
     NetworkError,
     NodeClosedError,
+    RefusedEditsError,
     StorageError,
     UnsavedEditsError,
 )
@@ -208,6 +209,10 @@ class Member:
                 await document.durable()
         except (UnsavedEditsError, TimeoutError):
             return
+        except RefusedEditsError:
+            if self.name not in self._options.demoted:
+                raise
+            return  # said once, of what it wrote while it might not
         if doubts == self._doubts:
             self.acknowledged.update(made)
             del self._unsure[: len(made)]
@@ -260,6 +265,11 @@ class Member:
         count = len(self._options.names) - 1 if self.is_founder or self._options.is_mesh else 1
         try:
             async with asyncio.timeout(within_s):
+                if self.name in self._options.demoted:
+                    with suppress(
+                        RefusedEditsError
+                    ):  # said once, of what it wrote while it might not
+                        await self.document.durable()
                 await self.document.durable(f"peers:{count}")
         except (TimeoutError, CulmError):
             return False

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from adapters.simulation.world import SimulatedMachine
-from domain.errors import SealError
+from domain.errors import RefusedEditsError, SealError
 from domain.identifiers import DocumentId, PeerId
 from domain.keyring import Keyring
 from domain.ledger.ledger import Ledger
@@ -82,8 +82,9 @@ class RemovedMember(Rogue):
     async def _edit(self, document: Document, editor: Editor, count: int) -> None:
         for _ in range(count):
             editor.edit(document)
-            async with asyncio.timeout(SAVE_S_MAX):
-                await document.durable()
+            with suppress(RefusedEditsError):  # it has heard that it is out
+                async with asyncio.timeout(SAVE_S_MAX):
+                    await document.durable()
             await asyncio.sleep(self._random.uniform(*EDIT_S))
 
     async def _have_it_removed(self, peer: PeerId) -> None:
