@@ -1,17 +1,19 @@
 """One of two processes that write into a document, until it is killed or told to settle."""
 
 import asyncio
-from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
 
 from node import Document, Node, NodeConfig
 
+WORDS_MAX = 100
+"""In one life: how much there is to compare must not depend on how slow the machine is."""
+
 
 def live(
     path: str, listen: str, invite: str | None, name: str, first: int, pipe: "Connection[Any, Any]"
 ) -> None:
-    """Open the document, found or join it where there is none; write `<name><number>` words and say which are on disk.
+    """Open the document, found or join it where there is none; write `<name><number>` words, and say which are on disk.
 
     Once the other end sends words, write no more; each time that it does, wait until all of them are here and the peer
     holds everything, and report the text and how many connections there are. End once it sends None.
@@ -26,7 +28,7 @@ async def _live(
         document = await _open(node, invite, pipe)
         text = document.text("text")
         pipe.send(("found", str(text)))
-        for number in count(first):
+        for number in range(first, first + WORDS_MAX):
             if pipe.poll():
                 break
             text.insert(0, f"{name}{number} ")
