@@ -31,7 +31,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from domain.errors import CulmError, InviteError, UnsavedEditsError
+from domain.errors import CulmError, InviteError, NetworkError, UnsavedEditsError
 from domain.identifiers import PeerId
 from node import Document, Node, NodeConfig
 
@@ -122,8 +122,9 @@ class Inhabitant:
         while True:
             try:
                 return await node.join(invite)
-            except InviteError as error:
-                if error.reason != "unreachable":  # a machine that has more to do than it can
+            except (InviteError, NetworkError) as error:
+                # On a machine that has more to do than it can, joining takes more than one try.
+                if isinstance(error, InviteError) and error.reason != "unreachable":
                     raise
 
     def restart(self) -> None:
