@@ -170,6 +170,13 @@ PARTS: Final = (
         ),
     ),
     Part(
+        name="meetings",
+        unit="meetings of each of sixteen pairs of NAT boxes",
+        chunks=tests(
+            "tests/adapters/simulation/internet/test_nat_matrix.py", 100, 5, "CULM_TEST_MEETINGS"
+        ),
+    ),
+    Part(
         name="walker",
         unit="times 45,000 damaged updates",
         chunks=tests("tests/domain/crdt/test_walker_fuzz.py", 20, 5, "CULM_FUZZ_SCALE"),
