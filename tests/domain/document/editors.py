@@ -124,10 +124,10 @@ class Editor:
         sent = [decode_operation(one.header_bytes, one.body) for one in operations]
         received = self.document.receive(sent)
         assert not received.forged
-        waited_for = self.document.gate.waited_for_ids()
-        found = {one.operation_id: one.position for one in self.log}
-        found = {each: place for each, place in found.items() if each in waited_for}
-        received.admitted.entered.extend(self.document.gate.retry(found).entered)
+        if waited_for := self.document.gate.waited_for_ids():
+            known_places = {one.operation_id: one.position for one in self.log}
+            found = {each: known_places[each] for each in waited_for & known_places.keys()}
+            received.admitted.entered.extend(self.document.gate.retry(found).entered)
         self._keep(received.admitted.entered)
         known = {one.operation_id for one in self.log}
         for operation in received.admitted.old:
