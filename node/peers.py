@@ -301,9 +301,16 @@ class Peers:
             status.lifecycle = lifecycle
         try:
             self._adopt(await self._dial(peer, addresses or status.addresses, lifecycle))
-        except BaseException:
+        except BaseException as error:
             if status.lifecycle is lifecycle:
                 lifecycle.take(Step.REST, now=self._clock.now())
+            if isinstance(error, NetworkError):
+                if (
+                    status.dial is not None
+                ):  # that one may lead there, or is the one that the peer keeps
+                    await asyncio.wait([status.dial])
+                if status.link is not None:
+                    return status.link
             self._forget_stranger(peer, status)
             raise
         link = self._status(peer).link
