@@ -158,6 +158,11 @@ class QuicNetwork(NetworkInterface):
             self._starters.append(waiting)
             await waiting
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed, or is being."""
+        return self._is_closed
+
     def find_local_addresses(self) -> tuple[Address, ...]:
         """Where this machine can be reached now; asked anew each time, since interfaces come and go."""
         endpoint = self._check_open()

@@ -246,6 +246,8 @@ class QuicTraversal(Traversal):
         before = self._reachable_addresses()
         while True:
             await asyncio.sleep(ADDRESSES_S)
+            if self._network.is_closed:
+                return
             now = self._reachable_addresses()
             if now - before:  # one that goes away is no news for whoever waits for one
                 _logger.info("network.moved", extra={"addresses": len(now)})

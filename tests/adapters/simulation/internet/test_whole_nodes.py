@@ -129,3 +129,13 @@ async def test_of_a_dial_that_is_given_up_nothing_goes_on(seed: int) -> None:
         await asyncio.wait([dial])
         assert running
         assert f"reach {public.peer_id.short}" not in running
+
+
+async def test_nodes_that_close_have_nothing_to_complain_of(
+    seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    situation = Situation(seed, LOSSY)
+    for twentieths in range(20):  # whatever is done once a second comes while one of them closes
+        async with situation.group(PUBLIC, LEFT):
+            await asyncio.sleep(0.5 + twentieths / 20)
+    assert not [each for each in caplog.records if each.getMessage() == "runtime.task_failed"]
