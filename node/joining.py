@@ -31,7 +31,8 @@ from node.link import Link
 from node.owner import DocumentOwner
 from node.peers import Peers
 
-JOIN_S_MAX: Final = 30.0
+JOIN_S_MAX: Final = limits.PEER_SILENCE_S_MAX + 5.0
+"""Who goes silent meanwhile is noticed first, and asked again over a new connection."""
 CONFIRM_S_MAX: Final = 600.0  # two people compare a code
 OTHER_ADDRESSES_MAX: Final = 4  # for each other manager: an invite has to fit into a picture
 AGAIN_S: Final = 0.5  # between the end of a connection and the next try

@@ -48,6 +48,7 @@ def start_logging(level: str, log_format: str) -> None:
     """Show what is logged from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(is_json=log_format == "json"))
+    handler.setLevel(level.upper())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

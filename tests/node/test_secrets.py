@@ -6,7 +6,7 @@ import pytest
 
 from domain import limits
 from domain.document import Document as DocumentState
-from domain.errors import NotPermittedError, SealError
+from domain.errors import NotPermittedError, RefusedEditsError, SealError
 from domain.identifiers import SecretId
 from domain.operations.control import Remove, Role, SetRole
 from domain.operations.kind import Kind, is_content
@@ -158,7 +158,8 @@ async def test_who_may_only_read_reads_and_cannot_write(culm_network: NodeNetwor
         await write(original, "seen")
         copy = await joined(eve, original, "read")
         assert str(copy.text("body")) == "seen"
-        await write(copy, "never")
+        with pytest.raises(RefusedEditsError):
+            await write(copy, "never")
         await copy.wait_until(lambda: str(copy.text("body")) == "seen")  # it was taken back
         await culm_network.converged(original, copy)
         assert str(original.text("body")) == "seen"

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_what_is_no_typed_error_is_noted_with_its_input(tmp_path: Path) -> None:
     meter.report(tmp_path / "findings")
     found = Findings(**json.loads((tmp_path / "findings").read_text()))
     assert (found.inputs, found.taken, found.exceptions) == (3, 2, 1)
-    [problem] = found.problems(3)
+    [problem] = replace(found, peak_bytes=0).problems(3)  # this process has done much before
     assert "KeyError" in problem
     assert "test_fuzz.py" in problem
     assert problem.endswith(b"\xbad".hex())
