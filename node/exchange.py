@@ -144,10 +144,11 @@ class Exchange:
         """Hear of operations that are now on disk: send them on and acknowledge them, at once or a little later."""
         now = self._clock.now()
         acks_due = now + ACKNOWLEDGE_S
+        own = self.owner.document.key.peer
         for operation in operations:
-            if operation.author == self.owner.document.key.peer:
-                continue
             log, source = operation.log, sources.get(operation.operation_id)
+            if operation.author == own and source is None:
+                continue  # just written; one that a peer gives back to a restored device is received like any other
             self._acks[log] = operation.header.seq_num + 1
             if source == self.peer:
                 acks_due = now

@@ -39,6 +39,8 @@ class DiskFirst:
                     self._look_at_peers(member, owner, by_id)
 
     def _look_at_own_disk(self, member: Member, owner: DocumentOwner) -> None:
+        if owner.guard._plan is not None or owner.guard._fork is not None:
+            return  # what goes on in another log is deleted first, and the document comes up again from what is left
         ledger = member.machine.disk.content.ledger(owner.document.document)
         self.complaints += [
             f"{member.name} tells of operation {height.count - 1} of a log, which is not on its disk"

@@ -4,7 +4,9 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 
+from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
+from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.events import CloneDetected
 from node import Document
@@ -12,6 +14,7 @@ from node.simulation import NodeNetwork
 from tests.simulation.village import Villager, running
 
 WAIT_S = 300
+SOON_S = 10  # well before the next comparison
 
 
 def text(document: Document) -> str:
@@ -38,9 +41,15 @@ def duplicate(world: SimulatedWorld, machine: SimulatedMachine, name: str) -> Si
     return other
 
 
-def play(seed: int, story: Callable[[SimulatedWorld], Awaitable[None]]) -> None:
+def play(
+    seed: int,
+    story: Callable[[SimulatedWorld], Awaitable[None]],
+    options: LinkOptions | None = None,
+) -> None:
     async def scenario(seed: int) -> None:
-        await story(SimulatedWorld(asyncio.get_running_loop(), seed))
+        loop = asyncio.get_running_loop()
+        network = SimulatedNetwork(loop, seed, options=options)
+        await story(SimulatedWorld(loop, seed, network=network))
 
     run(scenario, seed, virtual_s_max=3_600)
 
@@ -113,6 +122,28 @@ def test_restored_backup_gets_back_what_it_lost_and_goes_on(seed: int) -> None:
                 await equal(alice, document)
 
     play(seed, story)
+
+
+def test_restored_backup_acknowledges_what_it_gets_back(seed: int) -> None:
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            backup = copy.deepcopy(bob.disk.content)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                document.text("body").insert(6, "lost ")
+                await document.durable("peers:1")
+            bob.disk.content = backup
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                await until(document, lambda each: "lost" in text(each))
+                async with asyncio.timeout(SOON_S):
+                    await alice.durable("peers:1")
+
+    # With so much jitter the operations come at times after the comparison, and at times within it.
+    for number in range(8):
+        play(seed + number, story, LinkOptions(delay_s=0.02, jitter_s=0.1))
 
 
 def test_restored_backup_that_was_written_to_first_loses_nothing(seed: int) -> None:
