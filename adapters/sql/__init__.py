@@ -1,1 +1,1 @@
-"""Operations, acknowledged heights and sealed records in one SQLite file, by SQLAlchemy over aiosqlite."""
+"""Operations, acknowledged heights and sealed records in one SQLite file, by SQLAlchemy; read over aiosqlite."""

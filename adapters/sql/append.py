@@ -7,10 +7,10 @@ that want the same place are named.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, select
 
 from adapters.sql import schema
 from adapters.sql.errors import PlaceTakenError
@@ -31,61 +31,68 @@ class WriteWork(Work[int]):
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Operations to be appended to a document, and records that change with them."""
+
+    document: DocumentId
+    operations: Sequence[StoredOperation]
+    records: Mapping[bytes, bytes | None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many bytes that is, about."""
+        size = sum(len(each.header) + len(each.body or b"") for each in self.operations)
+        return size + sum(len(sealed or b"") for sealed in self.records.values())
+
+
 class AppendWork(WriteWork):
-    """Operations to be appended, and records that change with them; its result is the document's last arrival index."""
+    """An append that somebody waits for; its result is the document's last arrival index."""
 
-    def __init__(
-        self,
-        document: DocumentId,
-        operations: Sequence[StoredOperation],
-        records: Mapping[bytes, bytes | None],
-    ) -> None:
+    def __init__(self, append: Append) -> None:
         super().__init__()
-        self.document = document
-        self.operations = operations
-        self.records = records
-        self.rows = len(operations) + len(records)
-        self.size = sum(len(each.header) + len(each.body or b"") for each in operations)
-        self.size += sum(len(sealed or b"") for sealed in records.values())
+        self.append = append
+        self.rows = len(append.operations) + len(append.records)
+        self.size = append.size
 
 
-async def append(
-    connection: AsyncConnection,
+def append(
+    connection: Connection,
     heads: Heads,
-    works: Sequence[AppendWork],
+    appends: Sequence[Append],
     *,
     is_careful: bool,
 ) -> list[int]:
-    """Insert the operations of all works, in order.
+    """Insert all operations, in order.
 
     Args:
         connection: In a transaction, which must be given up if this fails.
         heads: What is known of the documents; changed, so to be cleared if this fails.
-        works: What to insert.
+        appends: What to insert.
         is_careful: Whether to look first which operations are stored already.
 
     Returns:
-        For each work the last arrival index of its document.
+        For each the last arrival index of its document.
 
     Raises:
         PlaceTakenError: An operation is stored already (without care), or another has its place.
     """
     logs: dict[DocumentId, set[LogKey]] = defaultdict(set)
-    for work in works:
-        logs[work.document].update(each.log for each in work.operations)
+    for each in appends:
+        logs[each.document].update(operation.log for operation in each.operations)
     rows: list[dict[str, Any]] = []
     results: list[int] = []
-    for work in works:
-        operations = work.operations
-        head = await heads.get(connection, work.document)
-        log_rows = await heads.log_rows(connection, work.document, logs[work.document])
+    for each in appends:
+        operations = each.operations
+        head = heads.get(connection, each.document)
+        log_rows = heads.log_rows(connection, each.document, logs[each.document])
         if is_careful:
-            operations = await _without_stored(connection, head.row, operations)
-            await _check_places(connection, work.document, log_rows, operations)
+            operations = _without_stored(connection, head.row, operations)
+            _check_places(connection, each.document, log_rows, operations)
         for operation in operations:
             head.arrival += 1
             row = to_row(
-                work.document,
+                each.document,
                 document_row=head.row,
                 log_row=log_rows[operation.log],
                 arrival=head.arrival,
@@ -94,20 +101,20 @@ async def append(
             rows.append(row)
         results.append(head.arrival)
     if rows:
-        await connection.execute(insert(schema.operations), rows)
-    for work in works:
-        if work.records:
-            head = await heads.get(connection, work.document)
-            await _change_records(connection, head.row, work.records)
+        connection.execute(insert(schema.operations), rows)
+    for each in appends:
+        if each.records:
+            head = heads.get(connection, each.document)
+            _change_records(connection, head.row, each.records)
     return results
 
 
-async def _change_records(
-    connection: AsyncConnection, document_row: int, records: Mapping[bytes, bytes | None]
+def _change_records(
+    connection: Connection, document_row: int, records: Mapping[bytes, bytes | None]
 ) -> None:
     table = schema.records
     for names in chunks(list(records)):
-        await connection.execute(
+        connection.execute(
             delete(table).where(table.c.document == document_row, table.c.name.in_(names))
         )
     values = [
@@ -116,7 +123,7 @@ async def _change_records(
         if sealed is not None
     ]
     if values:
-        await connection.execute(insert(table), values)
+        connection.execute(insert(table), values)
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -125,8 +132,8 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + QUERY_VALUES_MAX]
 
 
-async def _without_stored(
-    connection: AsyncConnection, document_row: int, operations: Sequence[StoredOperation]
+def _without_stored(
+    connection: Connection, document_row: int, operations: Sequence[StoredOperation]
 ) -> list[StoredOperation]:
     """Leave out what is stored, and what comes twice."""
     unique = {each.operation_id: each for each in operations}
@@ -135,13 +142,13 @@ async def _without_stored(
         query = select(table.c.operation_id).where(
             table.c.document == document_row, table.c.operation_id.in_(wanted)
         )
-        for (stored,) in await connection.execute(query):
+        for (stored,) in connection.execute(query):
             del unique[OperationId(stored)]
     return list(unique.values())
 
 
-async def _check_places(
-    connection: AsyncConnection,
+def _check_places(
+    connection: Connection,
     document: DocumentId,
     log_rows: dict[LogKey, int],
     operations: Sequence[StoredOperation],
@@ -156,7 +163,7 @@ async def _check_places(
         query = select(table.c.operation_id).where(
             table.c.log == place[0], table.c.seq_num == place[1]
         )
-        found = (await connection.execute(query)).scalar_one_or_none()
+        found = (connection.execute(query)).scalar_one_or_none()
         if found is not None:
             raise _taken(document, operation, OperationId(found))
         places[place] = operation.operation_id

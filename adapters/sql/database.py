@@ -4,11 +4,14 @@ The caller makes sure that no other process uses the file (`adapters.system.data
 nothing is read or written unless they run.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final, Self
 
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from adapters.sql.engine import connect_writing, make_reading_engine, make_writing_engine
@@ -31,14 +34,13 @@ class SqlDatabase:
     Args:
         path: The file.
         writing: Makes the writing connection.
+        thread: Where it is used; it has one.
         reading: Makes the reading connections.
     """
 
-    def __init__(self, path: Path, writing: AsyncEngine, reading: AsyncEngine) -> None:
+    def __init__(self, path: Path, writing: Engine, thread: Executor, reading: AsyncEngine) -> None:
         self.path = path
-        self._writing = writing
-        self._reading = reading
-        self._writer = Writer(writing, path)
+        self._writer = Writer(writing, thread, path)
         self._reader = Reader(reading, path)
         self.store = SqlOperationStore(self._writer, self._reader)
         self.queue = SqlOperationQueue(self._writer, self._reader)
@@ -55,17 +57,18 @@ class SqlDatabase:
         """
         writing = make_writing_engine(path)
         reading = make_reading_engine(path, connections_max=READERS)
-        try:
-            # A connection whose opening is cancelled would never be closed.
-            await finish(_prepare(writing, path))
-            database = cls(path, writing, reading)
+        with ThreadPoolExecutor(1, thread_name_prefix="culm-writer") as thread:
             try:
-                yield database
+                await _in(thread, lambda: _prepare(writing, path))
+                database = cls(path, writing, thread, reading)
+                try:
+                    yield database
+                finally:
+                    await database.close()
             finally:
-                await database.close()
-        finally:
-            # Undisposed, the threads of the connections would outlive the loop that they report to.
-            await finish(_dispose(reading, writing))
+                # Undisposed, the threads of the connections would outlive the loop that they report to.
+                await finish(reading.dispose())
+                await _in(thread, writing.dispose)
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -89,13 +92,13 @@ class SqlDatabase:
             await self._reader.close()
 
 
-async def _prepare(engine: AsyncEngine, path: Path) -> None:
+async def _in(thread: Executor, do: Callable[[], None]) -> None:
+    """Do something there, to its end even if cancelled."""
+    await finish(asyncio.get_running_loop().run_in_executor(thread, do))
+
+
+def _prepare(engine: Engine, path: Path) -> None:
     with storage_errors(path):
         file_bytes = create_file(path)
-        async with aclosing(await connect_writing(engine)) as connection:
-            await prepare(connection, path, file_bytes)
-
-
-async def _dispose(*engines: AsyncEngine) -> None:
-    for engine in engines:
-        await engine.dispose()
+        with closing(connect_writing(engine)) as connection:
+            prepare(connection, path, file_bytes)

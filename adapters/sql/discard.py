@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import delete
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete
 
 from adapters.sql import schema
-from adapters.sql.append import AppendWork, append
+from adapters.sql.append import Append, append
 from adapters.sql.head import Heads
 from adapters.sql.read import Page, read_after, read_first
 from domain.identifiers import DocumentId, LogKey
@@ -14,8 +13,8 @@ from domain.identifiers import DocumentId, LogKey
 EVERYTHING = 2**62
 
 
-async def discard(
-    connection: AsyncConnection, heads: Heads, document: DocumentId, logs: Mapping[LogKey, int]
+def discard(
+    connection: Connection, heads: Heads, document: DocumentId, logs: Mapping[LogKey, int]
 ) -> None:
     """Delete the ends of logs; see `OperationStore.discard`.
 
@@ -28,21 +27,21 @@ async def discard(
     Raises:
         StorageCorruptError: What is to stay is not what was written.
     """
-    first = await read_first(connection, document, logs)
+    first = read_first(connection, document, logs)
     if first is None:
         return
     page = Page(after=first - 1, count_max=EVERYTHING, bytes_max=EVERYTHING)
-    arrivals = await read_after(connection, document, page)
+    arrivals = read_after(connection, document, page)
     kept = [
         arrival.operation
         for arrival in arrivals
         if arrival.operation.seq_num < logs.get(arrival.operation.log, EVERYTHING)
     ]
-    head = await heads.get(connection, document)
+    head = heads.get(connection, document)
     operations, snapshots = schema.operations, schema.snapshots
-    await connection.execute(
+    connection.execute(
         delete(operations).where(operations.c.document == head.row, operations.c.arrival >= first)
     )
-    await connection.execute(delete(snapshots).where(snapshots.c.document == head.row))
+    connection.execute(delete(snapshots).where(snapshots.c.document == head.row))
     heads.drop(document)
-    await append(connection, heads, [AppendWork(document, kept, {})], is_careful=False)
+    append(connection, heads, [Append(document, kept)], is_careful=False)

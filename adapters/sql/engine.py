@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL, Connection, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_MS: Final = 5_000
 JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024  # a longer write-ahead log is cut back once it is empty
@@ -32,25 +32,25 @@ class _ReadingConnection(sqlite3.Connection):
         self.execute("PRAGMA query_only = ON")
 
 
-def make_writing_engine(path: Path) -> AsyncEngine:
+def make_writing_engine(path: Path) -> Engine:
     """Make the engine of the writer: it has one connection, which begins with the first change."""
-    return create_async_engine(
-        _url(path),
+    return create_engine(
+        _url("sqlite", path),
         pool_size=1,
         max_overflow=0,
         connect_args={"isolation_level": "IMMEDIATE"},
     )
 
 
-async def connect_writing(engine: AsyncEngine) -> AsyncConnection:
+def connect_writing(engine: Engine) -> Connection:
     """Make the writing connection, with its settings; whoever gets it closes it."""
-    connection = await engine.connect()
+    connection = engine.connect()
     try:
         for setting in _WRITING_SETTINGS:
-            await connection.exec_driver_sql(setting)
-        await connection.rollback()  # leaves the transaction that SQLAlchemy begins by itself
+            connection.exec_driver_sql(setting)
+        connection.rollback()  # leaves the transaction that SQLAlchemy begins by itself
     except BaseException:
-        await connection.close()
+        connection.close()
         raise
     return connection
 
@@ -58,7 +58,7 @@ async def connect_writing(engine: AsyncEngine) -> AsyncConnection:
 def make_reading_engine(path: Path, *, connections_max: int) -> AsyncEngine:
     """Make the engine of the readers: whatever is read in one transaction is of one moment."""
     engine = create_async_engine(
-        _url(path),
+        _url("sqlite+aiosqlite", path),
         pool_size=connections_max,
         max_overflow=0,
         connect_args={"factory": _ReadingConnection, "isolation_level": None},
@@ -71,5 +71,5 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def _url(path: Path) -> URL:
-    return URL.create("sqlite+aiosqlite", database=str(path))
+def _url(driver: str, path: Path) -> URL:
+    return URL.create(driver, database=str(path))

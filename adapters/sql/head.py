@@ -5,8 +5,7 @@ Only the writer uses this, inside its transactions. When one fails, everything i
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, insert, select
 
 from adapters.sql import schema
 from domain.identifiers import DocumentId, LogId, LogKey, PeerId
@@ -37,50 +36,50 @@ class Heads:
         """Forget one document."""
         self._heads.pop(document, None)
 
-    async def get(self, connection: AsyncConnection, document: DocumentId) -> Head:
+    def get(self, connection: Connection, document: DocumentId) -> Head:
         """Find the head of a document; a new document gets a row."""
         head = self._heads.get(document)
         if head is None:
             if len(self._heads) >= HEADS_CACHED_MAX:
                 self.clear()
-            head = await _read_head(connection, document)
+            head = _read_head(connection, document)
             self._heads[document] = head
         return head
 
-    async def log_rows(
-        self, connection: AsyncConnection, document: DocumentId, logs: set[LogKey]
+    def log_rows(
+        self, connection: Connection, document: DocumentId, logs: set[LogKey]
     ) -> dict[LogKey, int]:
         """Find the rows of logs of a document; new logs get rows."""
-        head = await self.get(connection, document)
+        head = self.get(connection, document)
         if not logs <= head.log_rows.keys():
-            await _read_logs(connection, head)
+            _read_logs(connection, head)
             new = sorted(logs - head.log_rows.keys())
             if new:
                 values = [
                     {"document": head.row, "author": log.author, "log_id": log.log_id}
                     for log in new
                 ]
-                await connection.execute(insert(schema.logs), values)
-                await _read_logs(connection, head)
+                connection.execute(insert(schema.logs), values)
+                _read_logs(connection, head)
         return head.log_rows
 
 
-async def _read_head(connection: AsyncConnection, document: DocumentId) -> Head:
+def _read_head(connection: Connection, document: DocumentId) -> Head:
     last = (
         select(func.max(schema.operations.c.arrival))
         .where(schema.operations.c.document == schema.documents.c.id)
         .scalar_subquery()
     )
     query = select(schema.documents.c.id, last).where(schema.documents.c.document_id == document)
-    found = (await connection.execute(query)).one_or_none()
+    found = (connection.execute(query)).one_or_none()
     if found is not None:
         return Head(row=found[0], arrival=found[1] or 0)
-    await connection.execute(insert(schema.documents), {"document_id": document})
-    found = (await connection.execute(query)).one()
+    connection.execute(insert(schema.documents), {"document_id": document})
+    found = (connection.execute(query)).one()
     return Head(row=found[0], arrival=0)
 
 
-async def _read_logs(connection: AsyncConnection, head: Head) -> None:
+def _read_logs(connection: Connection, head: Head) -> None:
     """Read the logs whose rows came after those already known."""
     table = schema.logs
     query = (
@@ -88,6 +87,6 @@ async def _read_logs(connection: AsyncConnection, head: Head) -> None:
         .where(table.c.document == head.row, table.c.id > head.last_log_row)
         .order_by(table.c.id)
     )
-    for row, author, log_id in await connection.execute(query):
+    for row, author, log_id in connection.execute(query):
         head.log_rows[LogKey(PeerId(author), LogId(log_id))] = row
         head.last_log_row = row

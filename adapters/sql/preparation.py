@@ -8,9 +8,8 @@ import logging
 import os
 from pathlib import Path
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.sql import schema
 from domain.errors import StorageCorruptError, StorageError, StorageVersionError
@@ -32,7 +31,7 @@ def create_file(path: Path) -> int:
         os.close(descriptor)
 
 
-async def prepare(connection: AsyncConnection, path: Path, file_bytes: int) -> None:
+def prepare(connection: Connection, path: Path, file_bytes: int) -> None:
     """Check the file, and bring it to the present tables.
 
     Args:
@@ -46,31 +45,31 @@ async def prepare(connection: AsyncConnection, path: Path, file_bytes: int) -> N
         StorageError: It could not be read or written.
     """
     if file_bytes <= QUICK_CHECK_BYTES_MAX:
-        await check(connection, path)
-    revision = await _revision(connection)
+        check(connection, path)
+    revision = _revision(connection)
     if revision == schema.REVISION:
         return
     if revision is None:
-        await _create(connection, path)
+        _create(connection, path)
     elif revision in schema.KNOWN_REVISIONS:
-        await _back_up(connection, path, revision)
-        await _upgrade(connection)
+        _back_up(connection, path, revision)
+        _upgrade(connection)
         logger.info(
             "storage.upgraded", extra={"from_revision": revision, "to_revision": schema.REVISION}
         )
     else:
-        raise await _newer(connection, path)
+        raise _newer(connection, path)
 
 
-async def check(connection: AsyncConnection, path: Path) -> None:
+def check(connection: Connection, path: Path) -> None:
     """Look for damage in the structure of the whole file; takes seconds for some hundred MB.
 
     Raises:
         StorageCorruptError: There is some.
     """
-    result = await connection.exec_driver_sql("PRAGMA quick_check(1)")
+    result = connection.exec_driver_sql("PRAGMA quick_check(1)")
     verdict = result.scalar_one_or_none()
-    await _end_reading(connection)
+    _end_reading(connection)
     if verdict != "ok":
         raise StorageCorruptError(
             f"{path} is damaged ({str(verdict)[:200]}): put a backup in its place, or move it away"
@@ -78,36 +77,36 @@ async def check(connection: AsyncConnection, path: Path) -> None:
         )
 
 
-async def _revision(connection: AsyncConnection) -> str | None:
+def _revision(connection: Connection) -> str | None:
     """Read which migration was last applied, or None if the file has no tables."""
     try:
-        found = (await connection.execute(select(schema.alembic_version))).scalar_one_or_none()
+        found = (connection.execute(select(schema.alembic_version))).scalar_one_or_none()
     except DBAPIError as error:
-        await _end_reading(connection)
+        _end_reading(connection)
         if "no such table" not in str(error.orig):
             raise
         found = None
-    await _end_reading(connection)
+    _end_reading(connection)
     if found is not None:
         return str(found)
     return None
 
 
-async def _create(connection: AsyncConnection, path: Path) -> None:
-    async with connection.begin():
-        count = await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+def _create(connection: Connection, path: Path) -> None:
+    with connection.begin():
+        count = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
         if count.scalar_one():
             raise StorageCorruptError(
                 f"{path} is a database, but not one of culm: move it away or choose another"
                 " data directory"
             )
         # The sqlite3 module begins a transaction only before a change of rows, not of tables.
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        await connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        await connection.run_sync(schema.metadata.create_all, checkfirst=False)
-        await connection.run_sync(schema.alembic_version.create)
-        await _stamp(connection, schema.alembic_version, version_num=schema.REVISION)
-        await _stamp(
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        schema.metadata.create_all(connection, checkfirst=False)
+        schema.alembic_version.create(connection)
+        _stamp(connection, schema.alembic_version, version_num=schema.REVISION)
+        _stamp(
             connection,
             schema.schema_history,
             revision=schema.REVISION,
@@ -115,16 +114,16 @@ async def _create(connection: AsyncConnection, path: Path) -> None:
         )
 
 
-async def _stamp(connection: AsyncConnection, table: Table, **values: str) -> None:
-    await connection.execute(insert(table), values)
+def _stamp(connection: Connection, table: Table, **values: str) -> None:
+    connection.execute(insert(table), values)
 
 
-async def _back_up(connection: AsyncConnection, path: Path, revision: str) -> None:
+def _back_up(connection: Connection, path: Path, revision: str) -> None:
     """Copy the database beside itself; the copy is durable before the migration begins."""
     copy = path.with_name(f"{path.name}.before-{schema.REVISION}")
     copy.unlink(missing_ok=True)
-    await connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
-    await _end_reading(connection)
+    connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
+    _end_reading(connection)
     copy.chmod(0o600)
     for each in (copy, copy.parent):
         descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
@@ -135,29 +134,29 @@ async def _back_up(connection: AsyncConnection, path: Path, revision: str) -> No
     logger.info("storage.backed_up", extra={"copy": copy.name, "revision": revision})
 
 
-async def _upgrade(connection: AsyncConnection) -> None:
+def _upgrade(connection: Connection) -> None:
     # Alembic takes 300 ms to load, and is needed once in a release.
     from adapters.sql.migrations.upgrade import upgrade  # noqa: PLC0415
 
-    await upgrade(connection)
+    upgrade(connection)
 
 
-async def _newer(connection: AsyncConnection, path: Path) -> StorageError:
+def _newer(connection: Connection, path: Path) -> StorageError:
     table = schema.schema_history
     query = select(table.c.culm_version).where(
         table.c.revision == select(schema.alembic_version.c.version_num).scalar_subquery()
     )
     try:
-        needed = (await connection.execute(query)).scalar_one_or_none() or "a newer version"
+        needed = (connection.execute(query)).scalar_one_or_none() or "a newer version"
     except DBAPIError:
         needed = "a newer version"
     finally:
-        await _end_reading(connection)
+        _end_reading(connection)
     return StorageVersionError(
         f"{path} was written by a newer culm: install culm {needed} or later"
     )
 
 
-async def _end_reading(connection: AsyncConnection) -> None:
+def _end_reading(connection: Connection) -> None:
     """Leave the transaction that SQLAlchemy began by itself."""
-    await connection.rollback()
+    connection.rollback()

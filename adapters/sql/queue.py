@@ -1,7 +1,7 @@
 """The operation queue on SQL: acknowledged heights.
 
-Heights gather in memory and are written along with the next transaction, or after a second, so that an
-acknowledgement costs no commit of its own.
+Heights gather in memory and are written after a second, or along with any change before that: an acknowledgement costs
+no commit of its own. They do not ride along with operations, because somebody waits for those: a person who types.
 """
 
 import asyncio
@@ -9,8 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from sqlalchemy import bindparam, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from adapters.sql import schema
 from adapters.sql.head import Heads
@@ -42,6 +41,7 @@ class SqlOperationQueue(OperationQueue, Rider):
         self._pending_count = 0
         self._written = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_due = False
         self._has_failed = False
         writer.carry(self)
 
@@ -77,9 +77,11 @@ class SqlOperationQueue(OperationQueue, Rider):
         self._has_failed = False
         await self._writer.change(_nothing)
 
-    def board(self) -> ChangeWork | None:
-        if self._has_failed or not self._pending:
+    def board(self, *, is_hurried: bool) -> ChangeWork | None:
+        is_called = self._is_due or not (is_hurried or self._has_failed)
+        if not (is_called and self._pending):
             return None
+        self._is_due = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -109,6 +111,7 @@ class SqlOperationQueue(OperationQueue, Rider):
 
     def close(self) -> None:
         """Let the last transaction of the writer carry what has gathered."""
+        self._is_due = True
         self._has_failed = False
         if self._timer is not None:
             self._timer.cancel()
@@ -116,6 +119,7 @@ class SqlOperationQueue(OperationQueue, Rider):
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._is_due = True
         self._has_failed = False
         self._writer.wake()
 
@@ -138,13 +142,13 @@ class _HeightsWork(ChangeWork):
             super().succeed(0)  # nobody waits for it
             self._queue.on_failed(error)
 
-    async def _write(self, connection: AsyncConnection, heads: Heads) -> None:
+    def _write(self, connection: Connection, heads: Heads) -> None:
         table = schema.acknowledged
         rows: list[dict[str, object]] = []
         for document, peers in self._heights.items():
-            head = await heads.get(connection, document)
+            head = heads.get(connection, document)
             logs = {log for heights in peers.values() for log in heights}
-            log_rows = await heads.log_rows(connection, document, logs)
+            log_rows = heads.log_rows(connection, document, logs)
             rows += [
                 {
                     "document": head.row,
@@ -164,9 +168,9 @@ class _HeightsWork(ChangeWork):
             table.c.peer_id == bindparam("of_peer"),
         )
         keys = [{"of_log": row["of_log"], "of_peer": row["of_peer"]} for row in rows]
-        await connection.execute(delete(table).where(*of_same), keys)
+        connection.execute(delete(table).where(*of_same), keys)
         values = [{name: row[name] for name in _COLUMNS} for row in rows]
-        await connection.execute(insert(table), values)
+        connection.execute(insert(table), values)
 
 
 _COLUMNS = ("document", "peer_id", "log", "height")
@@ -182,13 +186,11 @@ def _count(state: Heights) -> int:
     return sum(len(heights) for peers in state.values() for heights in peers.values())
 
 
-async def _nothing(_connection: AsyncConnection, _heads: Heads) -> None:
+def _nothing(_connection: Connection, _heads: Heads) -> None:
     """Change nothing."""
 
 
-async def _read(
-    connection: AsyncConnection, document: DocumentId
-) -> dict[PeerId, dict[LogKey, int]]:
+def _read(connection: Connection, document: DocumentId) -> dict[PeerId, dict[LogKey, int]]:
     table, logs, documents = schema.acknowledged, schema.logs, schema.documents
     query = (
         select(table.c.peer_id, logs.c.author, logs.c.log_id, table.c.height)
@@ -197,7 +199,7 @@ async def _read(
         .where(documents.c.document_id == document)
     )
     state: Heights = {document: {}}
-    for peer, author, log_id, height in await connection.execute(query):
+    for peer, author, log_id, height in connection.execute(query):
         log = LogKey(PeerId(author), LogId(log_id))
         _merge(state, document, PeerId(peer), {log: height})
     return state[document]

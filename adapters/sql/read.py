@@ -7,8 +7,7 @@ damage.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, func, select
 
 from adapters.sql import schema
 from adapters.sql.append import chunks
@@ -61,11 +60,9 @@ class _Document:
     logs: dict[int, LogKey]
 
 
-async def read_after(
-    connection: AsyncConnection, document: DocumentId, page: Page
-) -> list[Arrival]:
+def read_after(connection: Connection, document: DocumentId, page: Page) -> list[Arrival]:
     """Read a page of everything; see `OperationStore.read`."""
-    found = await _find(connection, document)
+    found = _find(connection, document)
     if found is None:
         return []
     cursor = page.after
@@ -77,7 +74,7 @@ async def read_after(
             .order_by(_table.c.arrival)
             .limit(rows_max)
         )
-        rows = (await connection.execute(query)).all()
+        rows = (connection.execute(query)).all()
         for arrival, size in rows:
             cursor += 1
             if arrival != cursor and page.arrivals:
@@ -88,48 +85,48 @@ async def read_after(
                 break
         if len(rows) < rows_max:
             break
-    return await _fetch(connection, found, page.arrivals)
+    return _fetch(connection, found, page.arrivals)
 
 
-async def read_lacked(
-    connection: AsyncConnection, document: DocumentId, have: Mapping[LogKey, int], page: Page
+def read_lacked(
+    connection: Connection, document: DocumentId, have: Mapping[LogKey, int], page: Page
 ) -> list[Arrival]:
     """Read a page of what somebody lacks; see `OperationStore.read_missing`."""
-    found = await _find(connection, document)
+    found = _find(connection, document)
     if found is None:
         return []
     lacked: dict[int, int] = {}
     count = 0
-    for row, height in (await _heights(connection, found)).items():
+    for row, height in (_heights(connection, found)).items():
         first = have.get(found.logs[row], 0)
         if first < height:
             lacked[row] = first
             count += height - first
     if len(lacked) <= READ_LOGS_MAX:
         if count <= READ_ROWS_MAX:
-            await _choose_by_log(connection, lacked, page)
-            return await _fetch(connection, found, page.arrivals)
-        page.after = max(page.after, await _first_lacked(connection, lacked) - 1)
+            _choose_by_log(connection, lacked, page)
+            return _fetch(connection, found, page.arrivals)
+        page.after = max(page.after, _first_lacked(connection, lacked) - 1)
     if lacked:
-        await _choose_by_arrival(connection, found, lacked, page)
-    return await _fetch(connection, found, page.arrivals)
+        _choose_by_arrival(connection, found, lacked, page)
+    return _fetch(connection, found, page.arrivals)
 
 
-async def read_first(
-    connection: AsyncConnection, document: DocumentId, lacked: Mapping[LogKey, int]
+def read_first(
+    connection: Connection, document: DocumentId, lacked: Mapping[LogKey, int]
 ) -> int | None:
     """Find the arrival index of the first operation that is at or after those places; None where there is none."""
-    found = await _find(connection, document)
+    found = _find(connection, document)
     if found is None:
         return None
     rows = {row: lacked[log] for row, log in found.logs.items() if log in lacked}
-    held = await _heights(connection, found)
+    held = _heights(connection, found)
     rows = {row: first for row, first in rows.items() if first < held.get(row, 0)}
-    return await _first_lacked(connection, rows) if rows else None
+    return _first_lacked(connection, rows) if rows else None
 
 
-async def read_at(
-    connection: AsyncConnection, document: DocumentId, position: Position
+def read_at(
+    connection: Connection, document: DocumentId, position: Position
 ) -> StoredOperation | None:
     """Read the operation at a place, if there is one."""
     logs, documents = schema.logs, schema.documents
@@ -143,7 +140,7 @@ async def read_at(
             _table.c.seq_num == position.seq_num,
         )
     )
-    row = (await connection.execute(query)).one_or_none()
+    row = (connection.execute(query)).one_or_none()
     if row is None:
         return None
     arrival = from_row(document, {row.log: position.log}, row)
@@ -152,15 +149,15 @@ async def read_at(
     return arrival.operation
 
 
-async def _find(connection: AsyncConnection, document: DocumentId) -> _Document | None:
+def _find(connection: Connection, document: DocumentId) -> _Document | None:
     query = select(schema.documents.c.id).where(schema.documents.c.document_id == document)
-    row = (await connection.execute(query)).scalar_one_or_none()
+    row = (connection.execute(query)).scalar_one_or_none()
     if row is None:
         return None
     logs: dict[int, LogKey] = {}
     table = schema.logs
     log_query = select(table.c.id, table.c.author, table.c.log_id).where(table.c.document == row)
-    for log_row, author, log_id in await connection.execute(log_query):
+    for log_row, author, log_id in connection.execute(log_query):
         try:
             logs[log_row] = LogKey(PeerId(author), LogId(log_id))
         except (IdentifierError, TypeError):
@@ -168,32 +165,30 @@ async def _find(connection: AsyncConnection, document: DocumentId) -> _Document 
     return _Document(document=document, row=row, logs=logs)
 
 
-async def _heights(connection: AsyncConnection, found: _Document) -> dict[int, int]:
+def _heights(connection: Connection, found: _Document) -> dict[int, int]:
     """Find, per log, the sequence number after the last."""
     logs = schema.logs
     last = select(func.max(_table.c.seq_num)).where(_table.c.log == logs.c.id).scalar_subquery()
     query = select(logs.c.id, last).where(logs.c.document == found.row)
-    rows = await connection.execute(query)
+    rows = connection.execute(query)
     return {log: height + 1 for log, height in rows if height is not None}
 
 
-async def _choose_by_log(
-    connection: AsyncConnection, lacked: Mapping[int, int], page: Page
-) -> None:
+def _choose_by_log(connection: Connection, lacked: Mapping[int, int], page: Page) -> None:
     """Choose from few operations: look them all up, log by log."""
     places: list[tuple[int, int]] = []
     for log, first in lacked.items():
         query = select(_table.c.arrival, _size).where(
             _table.c.log == log, _table.c.seq_num >= first, _table.c.arrival > page.after
         )
-        places += [(arrival, size) for arrival, size in await connection.execute(query)]
+        places += [(arrival, size) for arrival, size in connection.execute(query)]
     for arrival, size in sorted(places):
         if page.is_full:
             break
         page.add(arrival, size)
 
 
-async def _first_lacked(connection: AsyncConnection, lacked: Mapping[int, int]) -> int:
+def _first_lacked(connection: Connection, lacked: Mapping[int, int]) -> int:
     """Find the arrival index of the first operation that is lacked."""
     arrivals: list[int] = []
     for log, first in lacked.items():
@@ -203,12 +198,12 @@ async def _first_lacked(connection: AsyncConnection, lacked: Mapping[int, int]) 
             .order_by(_table.c.seq_num)
             .limit(1)
         )
-        arrivals += (await connection.execute(query)).scalars()
+        arrivals += (connection.execute(query)).scalars()
     return min(arrivals, default=1)
 
 
-async def _choose_by_arrival(
-    connection: AsyncConnection, found: _Document, lacked: Mapping[int, int], page: Page
+def _choose_by_arrival(
+    connection: Connection, found: _Document, lacked: Mapping[int, int], page: Page
 ) -> None:
     """Choose from many operations: walk through all of them in arrival order."""
     cursor = page.after
@@ -220,7 +215,7 @@ async def _choose_by_arrival(
             .order_by(_table.c.arrival)
             .limit(READ_ROWS_MAX)
         )
-        rows = (await connection.execute(query)).all()
+        rows = (connection.execute(query)).all()
         for arrival, log, seq_num, size in rows:
             cursor = arrival
             if log in lacked and seq_num >= lacked[log]:
@@ -231,9 +226,7 @@ async def _choose_by_arrival(
             break
 
 
-async def _fetch(
-    connection: AsyncConnection, found: _Document, arrivals: Sequence[int]
-) -> list[Arrival]:
+def _fetch(connection: Connection, found: _Document, arrivals: Sequence[int]) -> list[Arrival]:
     """Read the operations with these arrival indexes, which ascend."""
     if not arrivals:
         return []
@@ -244,7 +237,7 @@ async def _fetch(
         queries = [of_document.where(_table.c.arrival.in_(some)) for some in chunks(arrivals)]
     result: list[Arrival] = []
     for query in queries:
-        rows = await connection.execute(query)
+        rows = connection.execute(query)
         result += [from_row(found.document, found.logs, row) for row in rows]
     for wanted, arrival in zip(arrivals, result, strict=False):
         if wanted != arrival.index:

@@ -4,10 +4,11 @@ What one piece of work reads is of one moment, whatever is written meanwhile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from adapters.sql.errors import storage_errors
@@ -21,7 +22,7 @@ R = TypeVar("R")
 class ReadWork(Work[Any]):
     """Something to be read."""
 
-    def __init__(self, read: Callable[[AsyncConnection], Awaitable[Any]]) -> None:
+    def __init__(self, read: Callable[[Connection], Any]) -> None:
         super().__init__()
         self.read = read
 
@@ -41,7 +42,7 @@ class Reader:
         self._running = 0
         self._have_ended = asyncio.Event()
 
-    async def read(self, read: Callable[[AsyncConnection], Awaitable[R]]) -> R:
+    async def read(self, read: Callable[[Connection], R]) -> R:
         """Carry out `read` in a transaction of its own; it must not keep the connection."""
         work = await self._queue.run(ReadWork(read))
         return cast("R", work.result)
@@ -90,7 +91,7 @@ class _Session:
                 if self._connection is None:
                     self._connection = await self._engine.connect()
                 async with self._connection.begin():
-                    result = await work.read(self._connection)
+                    result = await self._connection.run_sync(work.read)
         except StorageError as error:
             work.fail(error)
         else:

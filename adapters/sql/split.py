@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, select, update
 
 from adapters.sql import schema
-from adapters.sql.append import AppendWork, append
+from adapters.sql.append import Append, append
 from adapters.sql.head import Heads
 from adapters.sql.read import read_at
 from adapters.sql.row import operation_check
@@ -15,8 +14,8 @@ from domain.identifiers import DocumentId, Position
 from domain.ports.storage import LogCut, StoredOperation
 
 
-async def split(
-    connection: AsyncConnection,
+def split(
+    connection: Connection,
     heads: Heads,
     document: DocumentId,
     cut: LogCut,
@@ -37,20 +36,19 @@ async def split(
     Raises:
         StorageCorruptError: What moves is not what was written.
     """
-    head = await heads.get(connection, document)
-    rows = await heads.log_rows(connection, document, {cut.log, cut.rest})
+    head = heads.get(connection, document)
+    rows = heads.log_rows(connection, document, {cut.log, cut.rest})
     table, snapshots = schema.operations, schema.snapshots
     query = select(table.c.id, table.c.arrival, table.c.seq_num).where(
         table.c.log == rows[cut.log], table.c.seq_num >= cut.first
     )
-    for row, arrival, seq_num in (await connection.execute(query)).all():
-        stored = await read_at(connection, document, Position(cut.log, seq_num))
+    for row, arrival, seq_num in (connection.execute(query)).all():
+        stored = read_at(connection, document, Position(cut.log, seq_num))
         assert stored is not None
         moved = replace(stored, log=cut.rest)
         check = operation_check(document, arrival, moved)
         change = update(table).where(table.c.id == row).values(log=rows[cut.rest], row_check=check)
-        await connection.execute(change)
-    await connection.execute(delete(snapshots).where(snapshots.c.document == head.row))
-    work = AppendWork(document, operations, {})
-    [last] = await append(connection, heads, [work], is_careful=True)
+        connection.execute(change)
+    connection.execute(delete(snapshots).where(snapshots.c.document == head.row))
+    [last] = append(connection, heads, [Append(document, operations)], is_careful=True)
     return last

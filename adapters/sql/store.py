@@ -7,8 +7,7 @@ come into memory by accident.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, select, update
 
 from adapters.sql import schema
 from adapters.sql.append import chunks
@@ -59,8 +58,8 @@ class SqlOperationStore(OperationStore):
         return await self._writer.append(document, operations, records)
 
     async def discard(self, document: DocumentId, logs: Mapping[LogKey, int]) -> None:
-        async def change(connection: AsyncConnection, heads: Heads) -> None:
-            await discard(connection, heads, document, logs)
+        def change(connection: Connection, heads: Heads) -> None:
+            discard(connection, heads, document, logs)
 
         await self._writer.change(change)
 
@@ -72,9 +71,9 @@ class SqlOperationStore(OperationStore):
     ) -> int:
         last = 0
 
-        async def change(connection: AsyncConnection, heads: Heads) -> None:
+        def change(connection: Connection, heads: Heads) -> None:
             nonlocal last
-            last = await split(connection, heads, document, cut, operations)
+            last = split(connection, heads, document, cut, operations)
 
         await self._writer.change(change)
         return last
@@ -109,7 +108,7 @@ class SqlOperationStore(OperationStore):
     ) -> Mapping[OperationId, Position]:
         wanted = list(operation_ids)
 
-        async def read(connection: AsyncConnection) -> dict[OperationId, Position]:
+        def read(connection: Connection) -> dict[OperationId, Position]:
             found: dict[OperationId, Position] = {}
             operations, logs, documents = schema.operations, schema.logs, schema.documents
             query = (
@@ -121,7 +120,7 @@ class SqlOperationStore(OperationStore):
                 .where(documents.c.document_id == document)
             )
             for some in chunks(wanted):
-                rows = await connection.execute(query.where(operations.c.operation_id.in_(some)))
+                rows = connection.execute(query.where(operations.c.operation_id.in_(some)))
                 for operation_id, author, log_id, seq_num in rows:
                     log = LogKey(PeerId(author), LogId(log_id))
                     found[OperationId(operation_id)] = Position(log, seq_num)
@@ -130,39 +129,39 @@ class SqlOperationStore(OperationStore):
         return await self._reader.read(read)
 
     async def save_document(self, document: DocumentId, sealed: bytes) -> None:
-        async def change(connection: AsyncConnection, heads: Heads) -> None:
-            head = await heads.get(connection, document)
+        def change(connection: Connection, heads: Heads) -> None:
+            head = heads.get(connection, document)
             table = schema.documents
             statement = update(table).where(table.c.id == head.row).values(sealed=sealed)
-            await connection.execute(statement)
+            connection.execute(statement)
 
         await self._writer.change(change, size=len(sealed))
 
     async def documents(self) -> Mapping[DocumentId, bytes]:
-        async def read(connection: AsyncConnection) -> dict[DocumentId, bytes]:
+        def read(connection: Connection) -> dict[DocumentId, bytes]:
             table = schema.documents
             query = select(table.c.document_id, table.c.sealed).where(table.c.sealed.is_not(None))
-            return {DocumentId(row[0]): row[1] for row in await connection.execute(query)}
+            return {DocumentId(row[0]): row[1] for row in connection.execute(query)}
 
         return await self._reader.read(read)
 
     async def records(self, document: DocumentId) -> Mapping[bytes, bytes]:
-        async def read(connection: AsyncConnection) -> dict[bytes, bytes]:
+        def read(connection: Connection) -> dict[bytes, bytes]:
             table, documents = schema.records, schema.documents
             query = (
                 select(table.c.name, table.c.sealed)
                 .join(documents, documents.c.id == table.c.document)
                 .where(documents.c.document_id == document)
             )
-            return {row[0]: row[1] for row in await connection.execute(query)}
+            return {row[0]: row[1] for row in connection.execute(query)}
 
         return await self._reader.read(read)
 
     async def forget(self, document: DocumentId) -> None:
-        async def change(connection: AsyncConnection, heads: Heads) -> None:
+        def change(connection: Connection, heads: Heads) -> None:
             heads.drop(document)
             query = select(schema.documents.c.id).where(schema.documents.c.document_id == document)
-            row = (await connection.execute(query)).scalar_one_or_none()
+            row = (connection.execute(query)).scalar_one_or_none()
             if row is None:
                 return
             for table in (
@@ -172,37 +171,37 @@ class SqlOperationStore(OperationStore):
                 schema.operations,
                 schema.logs,
             ):
-                await connection.execute(delete(table).where(table.c.document == row))
-            await connection.execute(delete(schema.documents).where(schema.documents.c.id == row))
+                connection.execute(delete(table).where(table.c.document == row))
+            connection.execute(delete(schema.documents).where(schema.documents.c.id == row))
 
         await self._writer.change(change)
 
     async def save_snapshot(self, document: DocumentId, snapshot: Snapshot) -> None:
         check = snapshot_check(document, snapshot.arrival_index, snapshot.sealed)
 
-        async def change(connection: AsyncConnection, heads: Heads) -> None:
-            head = await heads.get(connection, document)
+        def change(connection: Connection, heads: Heads) -> None:
+            head = heads.get(connection, document)
             table = schema.snapshots
-            await connection.execute(delete(table).where(table.c.document == head.row))
+            connection.execute(delete(table).where(table.c.document == head.row))
             values = {
                 "document": head.row,
                 "arrival": snapshot.arrival_index,
                 "row_check": check,
                 "sealed": snapshot.sealed,
             }
-            await connection.execute(insert(table), values)
+            connection.execute(insert(table), values)
 
         await self._writer.change(change, size=len(snapshot.sealed))
 
     async def snapshot(self, document: DocumentId) -> Snapshot | None:
-        async def read(connection: AsyncConnection) -> Snapshot | None:
+        def read(connection: Connection) -> Snapshot | None:
             table = schema.snapshots
             query = (
                 select(table.c.arrival, table.c.row_check, table.c.sealed)
                 .join(schema.documents, schema.documents.c.id == table.c.document)
                 .where(schema.documents.c.document_id == document)
             )
-            row = (await connection.execute(query)).one_or_none()
+            row = (connection.execute(query)).one_or_none()
             if row is None:
                 return None
             if snapshot_check(document, row.arrival, row.sealed) != row.row_check:
@@ -218,20 +217,20 @@ class SqlOperationStore(OperationStore):
     async def save_peer(self, record: PeerRecord) -> None:
         addresses = encode(list(record.addresses))
 
-        async def change(connection: AsyncConnection, _heads: Heads) -> None:
+        def change(connection: Connection, _heads: Heads) -> None:
             table = schema.peers
-            await connection.execute(delete(table).where(table.c.peer_id == record.peer))
+            connection.execute(delete(table).where(table.c.peer_id == record.peer))
             values = {"peer_id": record.peer, "seen_us": record.seen_us, "addresses": addresses}
-            await connection.execute(insert(table), values)
+            connection.execute(insert(table), values)
 
         await self._writer.change(change, size=len(addresses))
 
     async def peers(self) -> Sequence[PeerRecord]:
-        async def read(connection: AsyncConnection) -> list[PeerRecord]:
+        def read(connection: Connection) -> list[PeerRecord]:
             table = schema.peers
             query = select(table.c.peer_id, table.c.addresses, table.c.seen_us)
             records: list[PeerRecord] = []
-            for peer, addresses, seen_us in await connection.execute(query):
+            for peer, addresses, seen_us in connection.execute(query):
                 try:
                     records.append(_peer_record(peer, addresses, seen_us))
                 except (CodecError, IdentifierError, TypeError):

@@ -8,7 +8,7 @@ A worker that is cancelled itself ends what it is at before it stops (`finish`).
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from domain.errors import StorageError
 R = TypeVar("R")
 
 
-async def finish(work: Coroutine[Any, Any, object]) -> None:
+async def finish(work: Awaitable[object]) -> None:
     """Await something to its end even if cancelled meanwhile; the cancellation is raised afterwards.
 
     Only for what ends soon and by itself, such as a transaction.

@@ -4,20 +4,25 @@ A commit costs a flush of the disk (a millisecond, or many), a row some microsec
 transaction is being written goes into the next one. When a transaction fails it is halved and each half
 tried again, until what fails stands alone: a conflict fails its own caller and nobody else.
 
+A transaction is carried out whole in a thread of its own: to go there and back for every statement would take longer
+than the statements.
+
 Invariant: a caller is answered after the commit that holds its work, with `synchronous = FULL`.
 """
 
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, Engine
 
-from adapters.sql.append import AppendWork, WriteWork, append
+from adapters.sql.append import Append, AppendWork, WriteWork, append
 from adapters.sql.engine import connect_writing
 from adapters.sql.errors import PlaceTakenError, storage_errors
 from adapters.sql.head import Heads
@@ -33,8 +38,10 @@ from domain.ports.storage import StoredOperation
 
 logger = logging.getLogger(__name__)
 
-Change = Callable[[AsyncConnection, Heads], Awaitable[None]]
-"""Something to be done inside a transaction."""
+R = TypeVar("R")
+
+Change = Callable[[Connection, Heads], None]
+"""Something to be done inside a transaction, in the thread of the writer."""
 
 
 class ChangeWork(WriteWork):
@@ -48,11 +55,15 @@ class ChangeWork(WriteWork):
 
 
 class Rider(Protocol):
-    """Has something to write now and then, which rides along with whatever is written next."""
+    """Has something to write now and then, which rides along with what others write."""
 
     @abstractmethod
-    def board(self) -> ChangeWork | None:
-        """Hand over what has gathered, if anything; a failure is told to that work alone."""
+    def board(self, *, is_hurried: bool) -> ChangeWork | None:
+        """Hand over what has gathered, if anything; a failure is told to that work alone.
+
+        Args:
+            is_hurried: Whether nothing else is written, or operations, for which somebody waits.
+        """
 
 
 class Writer:
@@ -60,25 +71,27 @@ class Writer:
 
     Args:
         engine: Gives the connection.
+        thread: Its one thread is where the connection is used.
         path: The database file, for messages.
     """
 
-    def __init__(self, engine: AsyncEngine, path: Path) -> None:
+    def __init__(self, engine: Engine, thread: Executor, path: Path) -> None:
         self._engine = engine
+        self._thread = thread
         self._path = path
         self._queue: WorkQueue[WriteWork] = WorkQueue(jobs_max=WRITE_QUEUE_JOBS_MAX)
         self._heads = Heads()
-        self._connection: AsyncConnection | None = None
+        self._connection: Connection | None = None
         self._rider: Rider | None = None
         self._is_running = False
         self._has_ended = asyncio.Event()
 
     def carry(self, rider: Rider) -> None:
-        """Let somebody ride along with every transaction."""
+        """Let somebody ride along with transactions."""
         self._rider = rider
 
     def wake(self) -> None:
-        """Let the rider board now, even if nothing else is to be written."""
+        """Ask the rider to board, even if nothing else is to be written."""
         self._queue.wake()
 
     async def append(
@@ -88,7 +101,7 @@ class Writer:
         records: Mapping[bytes, bytes | None],
     ) -> int:
         """Append operations and change records, all or none; see `OperationStore.append`."""
-        return (await self._submit(AppendWork(document, operations, records))).result
+        return (await self._submit(AppendWork(Append(document, operations, records)))).result
 
     async def change(self, change: Change, *, rows: int = 1, size: int = 0) -> None:
         """Carry out any other change in a transaction.
@@ -127,7 +140,7 @@ class Writer:
             self._queue.fail_all()
             if self._connection is not None:
                 connection, self._connection = self._connection, None
-                await finish(connection.close())
+                await finish(self._in_thread(connection.close))
 
     async def _submit(self, work: WriteWork) -> WriteWork:
         return await self._queue.run(work)
@@ -151,7 +164,8 @@ class Writer:
                 break
             self._queue.take()
             batch.append(work)
-        riding = self._rider.board() if self._rider else None
+        is_hurried = all(isinstance(work, AppendWork) for work in batch)
+        riding = self._rider.board(is_hurried=is_hurried) if self._rider else None
         if riding is not None:
             batch.insert(0, riding)  # what it tells came before the rest, which may forget it
         return batch
@@ -160,7 +174,7 @@ class Writer:
         """Write a batch together; if that fails, its halves, down to a single work."""
         try:
             with storage_errors(self._path):
-                results = await self._commit(batch, is_careful=is_careful)
+                results = await self._in_thread(partial(self._commit, batch, is_careful=is_careful))
         except StorageError as error:
             self._heads.clear()
             if len(batch) > 1:
@@ -179,19 +193,22 @@ class Writer:
             for work, result in zip(batch, results, strict=True):
                 work.succeed(result)
 
-    async def _commit(self, batch: Sequence[WriteWork], *, is_careful: bool) -> list[int]:
+    async def _in_thread(self, do: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+
+    def _commit(self, batch: Sequence[WriteWork], *, is_careful: bool) -> list[int]:
         connection = self._connection
         if connection is None:
-            connection = self._connection = await connect_writing(self._engine)
+            connection = self._connection = connect_writing(self._engine)
         results: list[int] = []
-        async with connection.begin():
+        with connection.begin():
             for kind, group in groupby(batch, type):
                 if kind is AppendWork:
-                    appends = [work for work in group if isinstance(work, AppendWork)]
-                    results += await append(connection, self._heads, appends, is_careful=is_careful)
+                    appends = [work.append for work in group if isinstance(work, AppendWork)]
+                    results += append(connection, self._heads, appends, is_careful=is_careful)
                 else:
                     for work in group:
                         if isinstance(work, ChangeWork):
-                            await work.change(connection, self._heads)
+                            work.change(connection, self._heads)
                             results.append(0)
         return results

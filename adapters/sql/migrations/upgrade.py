@@ -7,21 +7,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import StorageError
 
 LOCATION: Final = Path(__file__).parent
 
 
-async def upgrade(connection: AsyncConnection, revision: str = "head") -> None:
+def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the tables to a revision, in one transaction: all migrations or none.
 
     Raises:
         StorageError: There is no way from the present revision to that one.
     """
     try:
-        await connection.run_sync(_upgrade, revision)
+        _upgrade(connection, revision)
     except CommandError as error:
         raise StorageError(
             f"the database cannot be upgraded ({error}): put the copy beside it back in place, and"

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import create_engine
 
 from adapters.sql import schema
 from adapters.sql.database import SqlDatabase
@@ -62,7 +62,8 @@ async def fill(path: Path) -> None:
 
 def sql_threads(*, ending: bool = False) -> list[threading.Thread]:
     """Find the threads of connections, once those that are ending have ended."""
-    found = [each for each in threading.enumerate() if "_connection_worker_thread" in each.name]
+    names = ("_connection_worker_thread", "culm-writer")
+    found = [each for each in threading.enumerate() if any(name in each.name for name in names)]
     for each in found if ending else []:
         each.join(timeout=5)
     return [each for each in found if each.is_alive()]
@@ -102,10 +103,10 @@ async def test_every_commit_is_flushed_to_disk(tmp_path: Path) -> None:
         connection = database._writer._connection
         assert connection is not None
         settings = {
-            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
-        await connection.rollback()
+        connection.rollback()
         assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
@@ -135,10 +136,10 @@ asyncio.run(main())
 
 
 async def test_migrations_lead_to_the_same_tables_as_a_new_file(tmp_path: Path) -> None:
-    migrated = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/migrated.sqlite")
-    async with migrated.connect() as connection:
-        await upgrade(connection)
-    await migrated.dispose()
+    migrated = create_engine(f"sqlite:///{tmp_path}/migrated.sqlite")
+    with migrated.connect() as connection:
+        upgrade(connection)
+    migrated.dispose()
     await fill(tmp_path / "new.sqlite")
     ours = {each for each in tables(tmp_path / "migrated.sqlite") if "alembic" not in each[1]}
     assert ours == {each for each in tables(tmp_path / "new.sqlite") if "alembic" not in each[1]}
@@ -279,8 +280,8 @@ async def test_a_file_system_that_became_read_only_still_serves_reads(tmp_path: 
 async def set_writable(database: SqlDatabase, *, is_writable: bool) -> None:
     connection = database._writer._connection
     assert connection is not None
-    await connection.exec_driver_sql(f"PRAGMA query_only = {int(not is_writable)}")
-    await connection.rollback()
+    connection.exec_driver_sql(f"PRAGMA query_only = {int(not is_writable)}")
+    connection.rollback()
 
 
 # --- the end ---
@@ -420,11 +421,15 @@ def heights_on_disk(path: Path) -> list[tuple[int]]:
     return rows
 
 
-async def test_heights_ride_along_with_the_next_transaction(tmp_path: Path) -> None:
+async def test_heights_ride_along_with_the_next_change_but_not_with_operations(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "culm.sqlite"
     async with open_database(path) as database:
         await database.queue.acknowledge(peer_id(1), document_id(1), {log_key(1): 3})
         await database.store.append(document_id(1), make_log(1, 3))
+        assert heights_on_disk(path) == []
+        await database.store.save_document(document_id(1), b"record")
         assert heights_on_disk(path) == [(3,)]
 
 

@@ -113,5 +113,5 @@ async def test_a_large_batch_that_does_not_fit_leaves_room_for_small_ones(tmp_pa
 async def set_pages_max(database: SqlDatabase, pages: int) -> None:
     connection = database._writer._connection
     assert connection is not None
-    await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-    await connection.rollback()
+    connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    connection.rollback()

@@ -92,8 +92,8 @@ async def checkpoint_often(database: SqlDatabase) -> None:
     await database.store.save_document(document_id(1), b"record")  # connects the writer
     connection = database._writer._connection
     assert connection is not None
-    await connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    await connection.rollback()
+    connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.rollback()
 
 
 def mixed(random: Random, before: bytes, after: bytes) -> bytes:
