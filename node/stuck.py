@@ -77,7 +77,7 @@ class StuckWatch:
     def _is_stuck(self) -> bool:
         document, failure = self._owner.document, self._owner.failure
         return isinstance(failure, StorageError) or bool(
-            len(document.gate) or document.replica.blocked()
+            len(document.gate) or document.replica.is_blocked
         )
 
     def _set_timer(self, after_s: float | None) -> None:
