@@ -151,6 +151,7 @@ PEER_SILENCE_S_MAX: Final = (
 KEEPALIVE_S: Final = (
     10.0  # who has heard nothing for so long asks; 5 s are left for QUIC to repeat the question
 )
+PACKETS_KEEPALIVE_S: Final = 40.0  # probes are no packets to QUIC; a node's heartbeat comes first
 HEARTBEAT_S: Final = 30.0  # the dialler asks the other node, not only its QUIC, whether it lives
 HEARTBEAT_ANSWER_S_MAX: Final = (
     20.0  # a node that reads nothing for so long is as good as gone; a silent one is quiet before
@@ -261,7 +262,9 @@ PUNCH_PROBES_MAX: Final = 40  # unanswered pings to one candidate: 2.2 KB, whoev
 PUNCH_FAST_PROBES: Final = 16  # these come every `PUNCH_FAST_S`
 PUNCH_FAST_S: Final = 0.05  # a lost ping costs so much
 PUNCH_SLOW_S: Final = 0.25
-PROBE_ACTIVE_S: Final = 5.0  # the pair in use; NAT boxes forget after 30 s
+PROBE_ACTIVE_S: Final = 4.0  # the pair in use, by the dialler; NAT boxes forget after 30 s
+PROBE_LEFT_S: Final = 4.5  # the listener asks when the dialler has not asked for so long ...
+PROBE_FOLLOWED_S: Final = 30.0  # ... and now and then, to know the round trip
 PROBE_WARM_S: Final = 15.0  # at most two more
 WARM_PAIRS_MAX: Final = 2
 PROBE_COLD_S: Final = 10.0  # direct pairs that were lost, while a relay carries everything

@@ -155,6 +155,10 @@ class QuicEngine(Protocol):
         """Packets go another way from now on: what was learnt of the old one is worth nothing (RFC 9000, 9.4)."""
 
     @abstractmethod
+    def retry(self) -> None:
+        """The way works again: what has not been acknowledged is tried again soon, however often it failed."""
+
+    @abstractmethod
     def end(self, error_code: int, reason: str) -> None:
         """Close the connection with an application's code; `datagrams` then has what tells the peer."""
 

@@ -261,7 +261,7 @@ class PeerConnection(Connection):
             self._say_farewell()
             return
         now = self._host.now()
-        self._silence.hear(now)
+        self._silence.take_packet()
         try:
             self._engine.receive(data, now)
         except Exception:
@@ -430,6 +430,7 @@ class PeerConnection(Connection):
         key = ProbeKey(agreement.probe_secret, context=agreement.binding, own=own, peer=peer)
         owner = PathOwner(
             peer=peer,
+            heard=self._silence.hear,
             moved=self._follow_path,
             lost=self._silence.lose_way,
             is_waiting=lambda: self._lost is None and self._engine.is_waiting,
@@ -437,11 +438,12 @@ class PeerConnection(Connection):
         )
         self._host.unlock(self._path, key, owner)
 
-    def _follow_path(self) -> None:
-        """Packets go another way, or go again: what was learnt of the old one is worth nothing."""
-        if self._lost is None:
-            self._engine.forget_path()
-            self._engine.ping()
+    def _follow_path(self, is_other: bool) -> None:  # noqa: FBT001 - what a path tells is named there
+        """Packets go another way, of which nothing is known; or again where they went, where much may wait."""
+        if self._lost is None and (is_other or self._engine.is_waiting):
+            if is_other:
+                self._engine.forget_path()
+            self._engine.retry()
             self._schedule_flush()
 
     def _give_up_hello(self) -> None:

@@ -320,6 +320,11 @@ class Engine(QuicConnection):
         recovery._rtt_initialized = False
         recovery._rtt_min = math.inf
 
+    def retry(self) -> None:
+        """The way works again: what has not been acknowledged is tried again soon, however often it failed."""
+        self._loss._pto_count = 0
+        self.ping()
+
     def receive(self, data: bytes, now: float) -> None:
         """Take a datagram; of those that bring nothing, only so many."""
         self._now = now

@@ -26,14 +26,16 @@ class PathOwner(NamedTuple):
 
     Args:
         peer: Who is at the other end.
-        moved: The packets go another way from now on, or go again.
+        heard: The peer has asked, or answered, without a packet of the connection.
+        moved: The packets go another way from now on (True), or go again the way that they went (False).
         lost: No way answers any more.
         is_waiting: Whether something was sent that the peer has not acknowledged.
         is_dialler: Whether we opened the connection.
     """
 
     peer: PeerId
-    moved: Callable[[], None]
+    heard: Callable[[], None]
+    moved: Callable[[bool], None]
     lost: Callable[[], None]
     is_waiting: Callable[[], bool]
     is_dialler: bool
@@ -81,6 +83,7 @@ class Path:
         prober.add_key(key, is_lasting=True)
         prober.table.adopt(pair_of(self.remote), self._kind, now=prober.now())
         prober.changed = self._follow
+        prober.heard = owner.heard
         prober.poke()
 
     def close(self) -> None:
@@ -143,11 +146,12 @@ class Path:
         assert self.owner is not None
         active, was_open = self.prober.active, self._is_open
         self._is_open = self.prober.table.can_send
-        if active is not None and active != self.remote:
+        is_other = active is not None and active != self.remote
+        if active is not None:
             self.remote = active
-        elif self._is_open == was_open:
+        if not is_other and self._is_open == was_open:
             return
         if self._is_open:
-            self.owner.moved()
+            self.owner.moved(is_other)
         else:
             self.owner.lost()

@@ -9,7 +9,8 @@ has answered a ping on it. The rules:
 - Direct beats relayed; of equals the one in use stays, or that which the peer uses. A doubted pair gives way to one
   that has just answered.
 - The pair in use is asked every `PROBE_ACTIVE_S`, two more every `PROBE_WARM_S`, and at once if what was sent stays
-  unanswered. After a miss it is asked again by `PROBE_MISSED_S`, then it is dead.
+  unanswered. After a miss it is asked again by `PROBE_MISSED_S`, then it is dead. Who follows leaves it to the peer to
+  ask about the pair in use, as long as that one does.
 
 No I/O, no clock: `now` is an argument, what is to be sent comes out of `due`.
 """
@@ -36,7 +37,9 @@ from domain.limits import (
     PAIRS_MAX,
     PROBE_ACTIVE_S,
     PROBE_COLD_S,
+    PROBE_FOLLOWED_S,
     PROBE_KEYS_MAX,
+    PROBE_LEFT_S,
     PROBE_MISSED_S,
     PROBE_WARM_S,
     PROBES_OUTSTANDING_MAX,
@@ -124,6 +127,8 @@ class PairTable:
         self._states: dict[Pair, PairState] = {}
         self._counter = 0
         self._stranger_at = 0.0
+        self.heard_at = -_NEVER
+        """When a probe came last that shows that the peer lives."""
         self.active: Pair | None = None
         self.observed: Address | None = None
 
@@ -274,11 +279,20 @@ class PairTable:
             return []
         if not entry.window.admit(probe.nonce):
             return []
+        self.heard_at = now
         if self.learn(source, now=now):
             state = self._states[source]
             if not state.is_alive and state.pinged >= PUNCH_FAST_PROBES:
                 state.next_at = min(state.next_at, now)  # it was given up, and is here
+            elif self._follows and source == self.active and not source.by_relay:
+                self._leave_asking(state, now)  # but whether a relay of ours lives only we find out
         return [Outgoing(source, key.pong(probe.nonce, source.address))]
+
+    def _leave_asking(self, state: PairState, now: float) -> None:
+        """The peer asks about the pair in use: that one of us does is enough."""
+        if state.answered_at is not None and not state.outstanding:
+            due = min(now + PROBE_LEFT_S, state.answered_at + PROBE_FOLLOWED_S)
+            state.next_at = max(state.next_at, due)
 
     def hear(self, pair: Pair, size_bytes: int, now: float) -> None:
         """Something for this peer's connection came on another way than that in use.
@@ -303,6 +317,7 @@ class PairTable:
         sent_at = state.outstanding.get(probe.nonce) if state is not None else None
         if state is None or sent_at is None:
             return  # an answer to nothing, or from elsewhere
+        self.heard_at = now
         measured = now - sent_at
         smoothed = state.round_trip_s
         state.round_trip_s = measured if smoothed is None else smoothed + (measured - smoothed) / 8
@@ -316,7 +331,11 @@ class PairTable:
         state.misses = state.pinged = 0
         state.outstanding.clear()
         is_active = self.active is None or pair == self.active
-        state.next_at = now + (PROBE_ACTIVE_S if is_active else PROBE_WARM_S)
+        state.next_at = now + (self._active_s if is_active else PROBE_WARM_S)
+
+    @property
+    def _active_s(self) -> float:
+        return PROBE_LEFT_S if self._follows else PROBE_ACTIVE_S
 
     # --- What to do ---
 
@@ -407,7 +426,7 @@ class PairTable:
             return
         self.active, self._heard = best, None
         state = self._states[best]
-        state.next_at = (state.answered_at or 0.0) + PROBE_ACTIVE_S
+        state.next_at = (state.answered_at or 0.0) + self._active_s
         if now is not None and state.answered_at != now and not state.outstanding:
             state.next_at = now
 

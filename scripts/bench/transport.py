@@ -1,6 +1,7 @@
 """Measures the transport: our connections, and what they are held against, side by side."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ WARM_UP_MIB: Final = 2
 BULK_CHANNEL: Final = 999
 LIVE_CHANNEL: Final = 1_000
 FIRST_STREAM: Final = 2_000
+CALM_BUSY_S: Final = 0.3  # of processor time in a second
+CALM_S_MAX: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +121,28 @@ async def measure_crowd(plan: Plan) -> dict[str, Any]:
         await pair.sender.ask("ping", count=1)
         before = await pair.taker.ask("count_process")
         crowd = await pair.sender.ask("crowd", count=plan.connections)
+        settle_s = await _wait_for_calm(pair.taker)
         full = await pair.taker.ask("count_process")
         await asyncio.sleep(plan.idle_s)
         after = await pair.taker.ask("count_process")
     return {
         "count": plan.connections,
         "setup_per_s": crowd["setup_per_s"],
+        "settle_s": settle_s,
         "rss_bytes": after["memory_bytes"],
         "baseline_bytes": before["memory_bytes"],
         "idle_cpu_fraction": (after["processor_s"] - full["processor_s"]) / plan.idle_s,
     }
+
+
+async def _wait_for_calm(taker: WorkerProcess) -> float:
+    """Wait until all connections have used what they repeat while everybody talks at once; give how long that took."""
+    began = asyncio.get_running_loop().time()
+    busy_s = math.inf
+    while busy_s > CALM_BUSY_S:
+        before = await taker.ask("count_process")
+        await asyncio.sleep(1)
+        busy_s = (await taker.ask("count_process"))["processor_s"] - before["processor_s"]
+        if asyncio.get_running_loop().time() - began > CALM_S_MAX:
+            break
+    return asyncio.get_running_loop().time() - began

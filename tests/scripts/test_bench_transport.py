@@ -28,7 +28,14 @@ def test_benchmark_measures_everything() -> None:
     figures = dict(flatten(json.loads(done.stdout)))
     kinds = ("one_stream", "eight_streams", "stock_aioquic", "tls")
     spreads = ("round_trip_us", "stream_open_us", "handshake_ms", "live_under_bulk_ms")
-    of_connections = ("count", "setup_per_s", "rss_bytes", "baseline_bytes", "idle_cpu_fraction")
+    of_connections = (
+        "count",
+        "setup_per_s",
+        "settle_s",
+        "rss_bytes",
+        "baseline_bytes",
+        "idle_cpu_fraction",
+    )
     assert figures.keys() == {
         *(f"throughput_mb_s.{kind}" for kind in kinds),
         *(f"{spread}.{percent}" for spread in spreads for percent in ("p50", "p99")),
