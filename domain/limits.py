@@ -199,6 +199,7 @@ STREAMS_PER_S: Final = 1_000.0  # that a peer may end and open again, on average
 STREAMS_BURST: Final = 2_000.0
 TURN_MESSAGES_MAX: Final = 32  # a reader takes so many messages, then others have their turn
 ACCEPT_QUEUE_MAX: Final = 128  # connections that nobody has taken
+BEHIND_S_MAX: Final = 1.0  # a timer waits so long for datagrams that have arrived and not been read
 RECEIVE_BATCH_MAX: Final = (
     64  # datagrams read in one go, so that one socket does not hold up the loop
 )

@@ -6,9 +6,7 @@ written leaves together. The invariant: whatever a peer sends, the worst that ha
 
 import asyncio
 import logging
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from adapters.quic.boundary import (
     TIMER_SLACK_S,
@@ -23,6 +21,7 @@ from adapters.quic.boundary import (
 )
 from adapters.quic.channel import QuicChannel
 from adapters.quic.ending import SILENT, explain
+from adapters.quic.host import ConnectionHost
 from adapters.quic.multiplexer import Multiplexer
 from adapters.quic.path import Path, PathOwner
 from adapters.quic.silence import SilenceOwner, SilenceWatch
@@ -37,6 +36,7 @@ from domain.errors import ConnectionLostError, HandshakeError, PeerError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
+    BEHIND_S_MAX,
     CHANNEL_NAME_BYTES,
     CLOSE_REASON_BYTES_MAX,
     HELLO_S_MAX,
@@ -48,47 +48,7 @@ _logger: Final = logging.getLogger(__name__)
 
 FAREWELLS_MAX: Final = 8
 """How often a peer that has not noticed the end is told again."""
-
-
-class ConnectionHost(Protocol):
-    """What a connection needs of its endpoint."""
-
-    @property
-    @abstractmethod
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that everything runs in."""
-
-    @abstractmethod
-    def now(self) -> float:
-        """Seconds."""
-
-    @abstractmethod
-    def send(self, datagrams: Sequence[bytes], path: Path) -> None:
-        """Send datagrams on a path."""
-
-    @abstractmethod
-    def unlock(self, path: Path, key: ProbeKey, owner: PathOwner) -> None:
-        """The hello is done: from now on the path may change."""
-
-    @abstractmethod
-    def add_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
-        """Datagrams to that connection id are for this connection."""
-
-    @abstractmethod
-    def remove_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
-        """They are no longer."""
-
-    @abstractmethod
-    def established(self, connection: "PeerConnection") -> None:
-        """The hello is done."""
-
-    @abstractmethod
-    def ended(self, connection: "PeerConnection") -> None:
-        """The connection has ended; it may still have to say so."""
-
-    @abstractmethod
-    def forget(self, connection: "PeerConnection") -> None:
-        """Nothing will come of it any more."""
+BEHIND_AGAIN_S: Final = 0.002
 
 
 class PeerConnection(Connection):
@@ -335,6 +295,10 @@ class PeerConnection(Connection):
     def _fire(self) -> None:
         self._timer = None
         now, at = self._host.now(), self._engine.timer()
+        if self._host.is_behind and at is not None and now < at + BEHIND_S_MAX:
+            # What is waited for may have arrived: to repeat things now would keep a busy node busy.
+            self._timer = self._host.loop.call_later(BEHIND_AGAIN_S, self._fire)
+            return
         if at is not None and at <= now + TIMER_SLACK_S:
             # A loop's timer may be early by what a float cannot tell apart, and what is due now, aioquic does later.
             now = max(now, at) + TIMER_SLACK_S

@@ -24,7 +24,8 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from adapters.quic.certificate import CONNECTION_ID_BYTES
-from adapters.quic.connection import ConnectionHost, PeerConnection
+from adapters.quic.connection import PeerConnection
+from adapters.quic.host import ConnectionHost
 from adapters.quic.path import Path, PathOwner
 from adapters.quic.paths import Paths
 from adapters.quic.socket import DatagramSocket
@@ -95,6 +96,10 @@ class Endpoint(ConnectionHost):
     def attach(self, socket: DatagramSocket) -> None:
         """Use a socket, whose receiver is `receive`."""
         self._socket = socket
+
+    @property
+    def is_behind(self) -> bool:
+        return self._socket is not None and self._socket.is_behind
 
     @property
     def socket(self) -> DatagramSocket:

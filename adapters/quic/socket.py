@@ -38,7 +38,13 @@ Receiver = Callable[[Sequence[Datagram]], None]
 
 
 class DatagramSocket(Protocol):
-    """A bound UDP socket."""
+    """A bound UDP socket.
+
+    Attributes:
+        is_behind: Whether more has arrived than was read last.
+    """
+
+    is_behind: bool
 
     @property
     @abstractmethod
@@ -109,6 +115,7 @@ class RawSocket(DatagramSocket):
         self._can_segment = _accepts_option(bound, UDP_SEGMENT, 0)
         _accepts_option(bound, UDP_GRO, 1)
         self._is_closed = False
+        self.is_behind = False
         loop.add_reader(bound.fileno(), self._read)
 
     @property
@@ -158,6 +165,7 @@ class RawSocket(DatagramSocket):
             )
             if len(batch) >= RECEIVE_BATCH_MAX:
                 break
+        self.is_behind = len(batch) >= RECEIVE_BATCH_MAX
         if batch:
             self._receiver(batch)
 
@@ -203,6 +211,7 @@ class LoopSocket(asyncio.DatagramProtocol, DatagramSocket):
     """
 
     def __init__(self, receiver: Receiver) -> None:
+        self.is_behind = False
         self._receiver = receiver
         self._transport: asyncio.DatagramTransport | None = None
 

@@ -11,6 +11,7 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.lifecycle import State, Step
 from domain.errors import DialError, HandshakeTimedOutError
 from domain.limits import (
+    BEHIND_S_MAX,
     HELLO_S_MAX,
     MIB,
     PACKETS_KEEPALIVE_S,
@@ -121,6 +122,37 @@ def test_a_way_that_is_gone_is_shown_soon_and_one_that_comes_back_too() -> None:
     assert (lost, back) == (State.QUIET, State.ACTIVE)
     assert lost_s <= PROBE_ACTIVE_S + sum(PROBE_MISSED_S) + 0.1
     assert 0 <= back_s - (PEER_SILENCE_S_MAX - 5.0) <= PROBE_MISSED_S[-1] + 0.5
+
+
+def test_nothing_is_repeated_while_the_answer_may_have_arrived() -> None:
+    """A node that is slow to read would else ask its peers for more and more, and never catch up."""
+
+    async def scenario(seed: int) -> tuple[int, int]:
+        wire = Wire(seed=seed)
+        alice, bob = wire.network(device(1)), wire.network(device(2))
+        await alice.start()
+        await bob.start()
+        near, far = await connect(alice, bob, device(2))
+        await round_trips(near, far)
+        await asyncio.sleep(0.5)  # virtual, as below
+        packets = engine_of(near)._packet_number
+        for each in wire.sockets.values():
+            each.is_behind = True
+        wire.is_cut = True
+        await near.control.send(b"something")
+        await asyncio.sleep(0.9 * BEHIND_S_MAX)
+        waiting = engine_of(near)._packet_number
+        await asyncio.sleep(0.5)
+        repeated = engine_of(near)._packet_number
+        wire.is_cut = False
+        await far.control.receive()
+        await alice.close(0, "")
+        await bob.close(0, "")
+        return waiting - packets, repeated - waiting
+
+    sent, again = run(scenario, 0)
+    assert sent == 1
+    assert again >= 1  # but not for ever: others may keep a node busy
 
 
 def test_a_silent_address_is_given_up_soon_and_a_silent_peer_later() -> None:

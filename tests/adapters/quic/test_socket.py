@@ -11,6 +11,7 @@ import pytest
 
 from adapters.quic.socket import Datagram, RawSocket, open_loop_socket
 from domain.errors import NetworkError
+from domain.limits import RECEIVE_BATCH_MAX
 from tests.adapters.quic.environment import network
 from tests.contracts.connected_peers import (
     TEST_S_MAX,
@@ -161,6 +162,32 @@ async def test_runs_of_datagrams_arrive_one_by_one() -> None:
         async with asyncio.timeout(TEST_S_MAX):
             await done.wait()
         assert received == datagrams
+    finally:
+        sending.close()
+        receiving.close()
+
+
+async def test_a_socket_tells_whether_more_has_arrived_than_was_read() -> None:
+    loop = asyncio.get_running_loop()
+    behind: list[bool] = []
+    done = asyncio.Event()
+
+    def note(batch: Sequence[Datagram]) -> None:
+        behind.append(receiving.is_behind)
+        if batch[-1][0] == b"last":
+            done.set()
+
+    pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for each in pair:
+        each.setblocking(False)
+        each.bind(("127.0.0.1", 0))
+    sending, receiving = (RawSocket(loop, each, note) for each in pair)
+    try:
+        for datagram in [b"first"] * RECEIVE_BATCH_MAX + [b"last"]:
+            sending.send([datagram], receiving.local)
+        async with asyncio.timeout(TEST_S_MAX):
+            await done.wait()
+        assert behind == [True, False]
     finally:
         sending.close()
         receiving.close()

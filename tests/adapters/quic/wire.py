@@ -93,6 +93,7 @@ class WireSocket(DatagramSocket):
     """A socket on a wire."""
 
     def __init__(self, wire: Wire, local: SocketAddress, receiver: Receiver) -> None:
+        self.is_behind = False
         self._wire = wire
         self._local = local
         self.receiver = receiver
