@@ -1,7 +1,7 @@
 """The database of a node: one file, one writer, a few readers.
 
 The caller makes sure that no other process uses the file (`adapters.system.data_directory`), and runs the workers:
-nothing is read or written unless they run.
+nothing is read unless they run.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class SqlDatabase:
     @property
     def workers(self) -> tuple[Worker, ...]:
         """What `node.runtime` has to run, each in a task of its own, until `close`."""
-        return (self._writer.run, *[self._reader.run] * READERS)
+        return (self._reader.run,) * READERS
 
     async def check(self) -> None:
         """Look for damage in the structure of the whole file; takes seconds for some hundred MB.

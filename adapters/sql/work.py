@@ -1,6 +1,6 @@
 """Work that waits for a connection.
 
-Callers never touch a connection: they leave a piece of work and wait for its outcome, and a worker that
+Callers never touch a connection: they leave a piece of work and wait for its outcome; the writer, or a reader that
 `node.runtime` started carries it out. So a cancelled caller cannot tear a transaction, leave one open or
 lose a connection, which is what happens when an await inside a transaction over aiosqlite is cancelled.
 A worker that is cancelled itself ends what it is at before it stops (`finish`).
@@ -8,7 +8,7 @@ A worker that is cancelled itself ends what it is at before it stops (`finish`).
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -82,12 +82,14 @@ class WorkQueue(Generic[W]):
 
     Args:
         jobs_max: So many callers at once; further ones wait for their turn.
+        on_work: Called when there is work, for who does not `wait`.
     """
 
-    def __init__(self, *, jobs_max: int) -> None:
+    def __init__(self, *, jobs_max: int, on_work: Callable[[], None] = lambda: None) -> None:
         self._waiting: deque[W] = deque()
         self._room = asyncio.Semaphore(jobs_max)
         self._wake = asyncio.Event()
+        self._on_work = on_work
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -109,6 +111,7 @@ class WorkQueue(Generic[W]):
                 raise _closed()
             self._waiting.append(work)
             self._wake.set()
+            self._on_work()
             try:
                 await work.wait()
             except asyncio.CancelledError:
@@ -116,10 +119,6 @@ class WorkQueue(Generic[W]):
                     self._waiting.remove(work)
                 raise
         return work
-
-    def wake(self) -> None:
-        """Let a worker look whether there is something to do."""
-        self._wake.set()
 
     async def wait(self) -> None:
         """Wait until there may be something to do."""

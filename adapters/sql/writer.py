@@ -15,10 +15,9 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -38,10 +37,11 @@ from domain.ports.storage import StoredOperation
 
 logger = logging.getLogger(__name__)
 
-R = TypeVar("R")
-
 Change = Callable[[Connection, Heads], None]
 """Something to be done inside a transaction, in the thread of the writer."""
+
+
+Outcome = tuple[WriteWork, int | StorageError]
 
 
 class ChangeWork(WriteWork):
@@ -79,12 +79,14 @@ class Writer:
         self._engine = engine
         self._thread = thread
         self._path = path
-        self._queue: WorkQueue[WriteWork] = WorkQueue(jobs_max=WRITE_QUEUE_JOBS_MAX)
+        self._queue: WorkQueue[WriteWork] = WorkQueue(
+            jobs_max=WRITE_QUEUE_JOBS_MAX, on_work=self._write_next
+        )
         self._heads = Heads()
         self._connection: Connection | None = None
         self._rider: Rider | None = None
-        self._is_running = False
-        self._has_ended = asyncio.Event()
+        self._is_writing = False
+        self._is_idle = asyncio.Event()
 
     def carry(self, rider: Rider) -> None:
         """Let somebody ride along with transactions."""
@@ -92,7 +94,7 @@ class Writer:
 
     def wake(self) -> None:
         """Ask the rider to board, even if nothing else is to be written."""
-        self._queue.wake()
+        self._write_next()
 
     async def append(
         self,
@@ -101,7 +103,7 @@ class Writer:
         records: Mapping[bytes, bytes | None],
     ) -> int:
         """Append operations and change records, all or none; see `OperationStore.append`."""
-        return (await self._submit(AppendWork(Append(document, operations, records)))).result
+        return (await self._queue.run(AppendWork(Append(document, operations, records)))).result
 
     async def change(self, change: Change, *, rows: int = 1, size: int = 0) -> None:
         """Carry out any other change in a transaction.
@@ -111,48 +113,33 @@ class Writer:
             rows: About how many rows it touches.
             size: About how many bytes it writes.
         """
-        await self._submit(ChangeWork(change, rows=rows, size=size))
-
-    async def run(self) -> None:
-        """Write until closed; `node.runtime` spawns this once.
-
-        Cancelled, it ends the transaction under way, and tells whoever else waits that the database is closed.
-        """
-        self._is_running = True
-        try:
-            while not self._queue.is_closed:
-                await self._queue.wait()
-                await self._drain()
-        finally:
-            self._is_running = False
-            self._has_ended.set()
-            if not self._queue.is_closed:
-                self._queue.fail_all()
+        await self._queue.run(ChangeWork(change, rows=rows, size=size))
 
     async def close(self) -> None:
         """Write what waits, then give the connection back."""
         self._queue.close()
+        self._write_next()
         try:
-            if self._is_running:
-                await finish(self._has_ended.wait())
-            await self._drain()
+            await finish(self._is_idle.wait())
         finally:
             self._queue.fail_all()
             if self._connection is not None:
                 connection, self._connection = self._connection, None
-                await finish(self._in_thread(connection.close))
+                loop = asyncio.get_running_loop()
+                await finish(loop.run_in_executor(self._thread, connection.close))
 
-    async def _submit(self, work: WriteWork) -> WriteWork:
-        return await self._queue.run(work)
+    # -- In the event loop --
 
-    async def _drain(self) -> None:
-        while batch := self._take_batch():
-            try:
-                await finish(self._write(batch))
-            finally:
-                for work in batch:
-                    # Nobody is left without an answer, whatever went wrong.
-                    work.fail(StorageError("this was not written, because of a defect of culm"))
+    def _write_next(self) -> None:
+        if self._is_writing:
+            return
+        batch = self._take_batch()
+        self._is_writing = bool(batch)
+        if batch:
+            self._is_idle.clear()
+            self._thread.submit(self._write, batch, asyncio.get_running_loop())
+        else:
+            self._is_idle.set()
 
     def _take_batch(self) -> list[WriteWork]:
         batch: list[WriteWork] = []
@@ -170,31 +157,51 @@ class Writer:
             batch.insert(0, riding)  # what it tells came before the rest, which may forget it
         return batch
 
-    async def _write(self, batch: Sequence[WriteWork], *, is_careful: bool = False) -> None:
+    def _answer(self, outcomes: Sequence[Outcome]) -> None:
+        for work, outcome in outcomes:
+            if isinstance(outcome, StorageError):
+                work.fail(outcome)
+            else:
+                work.succeed(outcome)
+        self._is_writing = False
+        self._write_next()
+
+    # -- In the thread --
+
+    def _write(self, batch: Sequence[WriteWork], loop: asyncio.AbstractEventLoop) -> None:
+        outcomes: list[Outcome] = []
+        try:
+            self._try(batch, outcomes)
+        except BaseException:
+            logger.exception("storage.write.crashed")
+            self._heads.clear()
+            raise
+        finally:
+            # Nobody is left without an answer, whatever went wrong.
+            defect = StorageError("this was not written, because of a defect of culm")
+            outcomes += [(work, defect) for work in batch[len(outcomes) :]]
+            loop.call_soon_threadsafe(self._answer, outcomes)
+
+    def _try(
+        self, batch: Sequence[WriteWork], outcomes: list[Outcome], *, is_careful: bool = False
+    ) -> None:
         """Write a batch together; if that fails, its halves, down to a single work."""
         try:
             with storage_errors(self._path):
-                results = await self._in_thread(partial(self._commit, batch, is_careful=is_careful))
+                results = self._commit(batch, is_careful=is_careful)
         except StorageError as error:
             self._heads.clear()
             if len(batch) > 1:
                 middle = len(batch) // 2
-                await self._write(batch[:middle])
-                await self._write(batch[middle:])
+                self._try(batch[:middle], outcomes)
+                self._try(batch[middle:], outcomes)
             elif isinstance(error, PlaceTakenError) and not is_careful:
-                await self._write(batch, is_careful=True)
+                self._try(batch, outcomes, is_careful=True)
             else:
                 logger.warning("storage.write.failed", extra={"error": type(error).__name__})
-                batch[0].fail(error)
-        except BaseException:
-            self._heads.clear()
-            raise
+                outcomes.append((batch[0], error))
         else:
-            for work, result in zip(batch, results, strict=True):
-                work.succeed(result)
-
-    async def _in_thread(self, do: Callable[[], R]) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+            outcomes += zip(batch, results, strict=True)
 
     def _commit(self, batch: Sequence[WriteWork], *, is_careful: bool) -> list[int]:
         connection = self._connection
