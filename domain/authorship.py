@@ -11,6 +11,7 @@ from domain import limits
 from domain.crdt.walker import Walk, walk_update
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
+from domain.ledger.announcements import LedgerPlace
 from domain.ledger.ledger import Ledger
 from domain.operations.control import ControlBody, Role, encode_body
 from domain.operations.device import DeviceMetadata
@@ -133,10 +134,11 @@ class Author:
         """List what a new operation of that log builds on besides its backlink.
 
         Only what we have applied: what waits here for a secret or a newer culm must not hold up our edits elsewhere.
-        But what made us a member always: a device that cannot read yet asks for what it lacks.
+        But what our role hangs on always: what we write as if we had not heard of it does not count. A device that
+        cannot read yet asks for what it lacks.
         """
         tips = {tip for tip in self._tips() if not self._ledger.implies(log, tip)}
-        tips |= self._own_addition(log, tips)
+        tips |= self._own_standing(log, tips)
         own_tip = self._tip(log)
         for entry in self.staged:
             tips.discard(entry.operation.header.backlink or entry.operation.operation_id)
@@ -144,20 +146,23 @@ class Author:
             tips.add(entry.operation.operation_id)
         return sorted(tips - {own_tip} if own_tip is not None else tips)
 
-    def _own_addition(self, log: LogKey, tips: Collection[OperationId]) -> set[OperationId]:
-        """Give what made us a member, unless our log or what it builds on next has it in its past already."""
-        found = self._ledger.announcements.additions.get(self._key.peer)
-        if found is None or any(entry.operation.log == log for entry in self.staged):
+    def _own_standing(self, log: LogKey, tips: Collection[OperationId]) -> set[OperationId]:
+        """Give what our role hangs on, unless our log or what it builds on next has it in its past already."""
+        if any(entry.operation.log == log for entry in self.staged):
             return set()
-        operation_id, place = found
         state = self._ledger.log(log)
-        if state is not None and place.is_in(state.vector_before(state.count)):
-            return set()
-        if self._ledger.is_in_past_of(tips, place):
-            return set()
-        position = Position(self._ledger.log_in(place.slot).key, place.seq_num)
-        self._ledger.place(operation_id, position)  # a snapshot remembers the places of tips alone
-        return {operation_id}
+        before = state.vector_before(state.count) if state is not None else {}
+        found: set[OperationId] = set()
+        for change in self._ledger.membership.standing_of(self._key.peer):
+            place = LedgerPlace(change.slot, change.seq_num)
+            if change.is_in(before) or self._ledger.is_in_past_of(tips, place):
+                continue
+            position = Position(self._ledger.log_in(change.slot).key, change.seq_num)
+            self._ledger.place(
+                change.operation_id, position
+            )  # a snapshot remembers those of tips alone
+            found.add(change.operation_id)
+        return found
 
     def _tip(self, log: LogKey) -> OperationId | None:
         for entry in reversed(self.staged):

@@ -3,8 +3,8 @@
 It is where updates are judged and tried before the document that the embedder sees, and where local transactions become
 one small update. An update is *refused* only by rules that depend on it and its causal past, so on every replica alike.
 What merely fails in the engine, or cannot be read yet, is *blocked*, with all that builds on it, until a rebuild;
-our own operations do not list it, since we have not seen it. But for what made us a member, which they have to: so ours
-go in as soon as they can be read and placed, whatever they build on. They were made without it.
+our own operations do not list it, since we have not seen it. But for what our role hangs on, which they have to: so
+ours go in as soon as they can be read and placed, whatever they build on. They were made without it.
 
 What does not count, since its author was removed or demoted, is applied all the same where something that counts builds
 on it, but as text that was deleted at once: its structs, then a delete set over exactly these, its own left out.

@@ -168,6 +168,12 @@ class Membership:
         """Give the first device of the peer's person, which names the person; None for who is no member."""
         return self.person_at(peer, self.everything)
 
+    def standing_of(self, peer: PeerId) -> list[Change]:
+        """List what the peer's role hangs on: the changes about it that count, but for what came before others."""
+        void = self.void()
+        changes = [one for one in self._about.get(peer, ()) if one.operation_id not in void]
+        return [one for one in changes if not any(one.precedes(other) for other in changes)]
+
     def removals_of(self, peer: PeerId) -> list[Change]:
         """List the changes that count and ended a membership of the peer, its own leaving included."""
         void = self.void()

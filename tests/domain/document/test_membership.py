@@ -3,11 +3,15 @@
 import pytest
 from hypothesis import given, settings
 
+from domain.crdt.replica import Block
 from domain.crdt.walker import decode_state_vector
 from domain.document import Document
 from domain.errors import NotPermittedError
 from domain.events import DocumentReloaded, EditsRefused
 from domain.operations.control import Leave, Remove, Role, SetRole
+from domain.operations.distribution import SecretDistribution
+from domain.operations.kind import Kind
+from domain.sealing import SECRET_BYTES, DocumentSecret
 from tests.domain.document.editors import Editor, exchange, found_editors, newcomer, read
 from tests.domain.document.quarrel import Quarrel, change, outcome
 from tests.strategies import seeds
@@ -117,6 +121,27 @@ def test_map_key_written_by_the_removed_is_gone_everywhere() -> None:
     exchange([founder, removed, honest])
     for editor in (founder, removed, honest):
         assert editor.map.to_py() == {"kept": 1, "after": 3}
+
+
+def test_who_may_write_again_writes_what_counts_though_it_cannot_read_yet() -> None:
+    """What it has not read holds up the change of its role too: what it writes lists that one all the same."""
+    founder, writer = found_editors(2)
+    writer.text.insert(0, "mine ")
+    founder.receive(writer.flush())
+    secret = DocumentSecret(founder.entropy.draw(SECRET_BYTES))
+    founder.document.keyring.add_secret(secret)
+    founder.write_control(Kind.SECRET_DISTRIBUTION, SecretDistribution(secrets=(secret.secret_id,)))
+    founder.text.insert(0, "unread ")
+    founder.flush()
+    peer = writer.document.key.peer
+    for role in (Role.READ, Role.WRITE):
+        change(founder, SetRole(member=peer, role=role))
+    writer.receive(founder.log)
+    assert writer.document.replica.blocked() == {Block.SECRET: 1, Block.PAST: 2}
+    assert writer.document.may_write
+    writer.text.insert(0, "more ")
+    founder.receive(writer.flush())
+    assert sorted(str(founder.text).split()) == ["mine", "more", "unread"]
 
 
 def test_document_says_that_it_was_reloaded_and_that_we_may_not_write() -> None:
