@@ -111,6 +111,7 @@ async def measure_round(plan: Plan) -> dict[str, Any]:
             "stream_open_us": await ours.open_streams(plan.pings),
             "handshake_ms": handshake,
             "live_under_bulk_ms": live["latency_ms"],
+            "bulk_beside_live_mb_s": live["bulk_mb_s"],
         }
 
 
