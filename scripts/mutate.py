@@ -28,7 +28,7 @@ MUTATIONS: Final = ROOT / "tests" / "mutations"
 PRODUCTION: Final = ("domain", "adapters", "node")
 COPIED: Final = (*PRODUCTION, "tests", "scripts", "pyproject.toml")
 SCHEDULES: Final = "schedules"
-SEEDS: Final = ("0..1", "2..9", "10..39", "40..119")
+SEEDS: Final = ("0..1", "2..9", "10..39", "40..119", "120..239")
 """Few first: most bugs show at once."""
 RUN_S_MAX: Final = 240
 SHOWN_LINES_MAX: Final = 15
