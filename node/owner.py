@@ -476,7 +476,8 @@ class DocumentOwner:
         """
         try:
             await self.durable()
-            await self.archive.keep_snapshot(at_least=1)
+            if not self.guard.is_due:  # else what we have here soon fits the store no longer
+                await self.archive.keep_snapshot(at_least=1)
         finally:
             self.is_closed = True
             self.document.release()

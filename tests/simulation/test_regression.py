@@ -20,6 +20,7 @@ from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
 from node.recent import RecentOperations
 from node.runtime import open_runtime
+from tests.simulation.scenario import simulate
 from tests.simulation.village import running
 
 WAIT_S = 30.0
@@ -309,3 +310,8 @@ def test_recent_operations_are_those_that_a_search_of_all_would_give(seed: int) 
             assert found == expected
         else:
             assert found is None
+
+
+def test_no_snapshot_is_kept_of_what_a_fork_is_about_to_change() -> None:
+    """A node that was closed while it cut a log in two came up from a snapshot of before, which did not fit."""
+    assert not simulate(7344).complaints
