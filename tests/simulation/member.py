@@ -207,12 +207,13 @@ class Member:
         try:
             async with asyncio.timeout(5):
                 await document.durable()
-        except (UnsavedEditsError, TimeoutError):
-            return
         except RefusedEditsError:
             if self.name not in self._options.demoted:
                 raise
-            return  # said once, of what it wrote while it might not
+            del self._unsure[: len(made)]  # some of it was written while it might not
+            return
+        except (UnsavedEditsError, TimeoutError):
+            return
         if doubts == self._doubts:
             self.acknowledged.update(made)
             del self._unsure[: len(made)]
