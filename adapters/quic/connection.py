@@ -70,7 +70,7 @@ class PeerConnection(Connection):
         *,
         engine: QuicEngine,
         path: Path,
-        host: ConnectionHost,
+        host: "ConnectionHost[PeerConnection]",
         key: DeviceKey,
         offer: HelloOffer,
         expected: PeerId | None,

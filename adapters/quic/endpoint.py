@@ -47,7 +47,7 @@ OtherReceiver = Callable[[bytes, Source], None]
 RelaySender = Callable[[Sequence[bytes], tuple[str, int]], None]
 
 
-class Endpoint(ConnectionHost):
+class Endpoint(ConnectionHost[PeerConnection]):
     """Routes datagrams between one socket and its connections.
 
     Args:

@@ -3,16 +3,16 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from adapters.quic.path import Path, PathOwner
 from domain.connectivity.probe import ProbeKey
 
-if TYPE_CHECKING:  # each knows the other
-    from adapters.quic.connection import PeerConnection
+Connected_contra = TypeVar("Connected_contra", contravariant=True)
+"""The connection, which knows its host."""
 
 
-class ConnectionHost(Protocol):
+class ConnectionHost(Protocol[Connected_contra]):
     """What a connection needs of its endpoint."""
 
     @property
@@ -38,21 +38,21 @@ class ConnectionHost(Protocol):
         """The hello is done: from now on the path may change."""
 
     @abstractmethod
-    def add_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
+    def add_route(self, connection_id: bytes, connection: Connected_contra) -> None:
         """Datagrams to that connection id are for this connection."""
 
     @abstractmethod
-    def remove_route(self, connection_id: bytes, connection: "PeerConnection") -> None:
+    def remove_route(self, connection_id: bytes, connection: Connected_contra) -> None:
         """They are no longer."""
 
     @abstractmethod
-    def established(self, connection: "PeerConnection") -> None:
+    def established(self, connection: Connected_contra) -> None:
         """The hello is done."""
 
     @abstractmethod
-    def ended(self, connection: "PeerConnection") -> None:
+    def ended(self, connection: Connected_contra) -> None:
         """The connection has ended; it may still have to say so."""
 
     @abstractmethod
-    def forget(self, connection: "PeerConnection") -> None:
+    def forget(self, connection: Connected_contra) -> None:
         """Nothing will come of it any more."""
