@@ -237,14 +237,11 @@ class DocumentArchive:
         )
 
     async def read_waiting(self, waiting: Mapping[LogKey, int]) -> AsyncIterator[list[Operation]]:
-        """Give, in arrival order, all operations of some logs from given ones on: from memory, if they came just now.
+        """Read, in arrival order, all operations of some logs from given ones on.
 
         Raises:
             StorageError: They cannot be read.
         """
-        if (recent := self.recent.since(waiting)) is not None:
-            yield recent
-            return
         document = self._document.document
         have = {log: height.count for log, height in self._document.heights.items()}
         after = 0
