@@ -184,17 +184,15 @@ def hunt(mutation: Mutation) -> Outcome:
             apply(mutation, tree)
         except MutationError as error:
             return Outcome(mutation=mutation, problem=str(error))
+        problem = "nobody noticed"
         for name, arguments in runs(mutation.caught_by, SEEDS):
             succeeded, said = run_python(tree, *arguments)
             if succeeded:
                 continue
             if found := re.search(mutation.says, said):
                 return Outcome(mutation=mutation, noticed=f"{name}: {found[0].strip()}")
-            return Outcome(
-                mutation=mutation,
-                problem=f"{name} failed, but nothing said {mutation.says!r}:\n{_end_of(said)}",
-            )
-    return Outcome(mutation=mutation, problem="nobody noticed")
+            problem = f"{name} failed, but nothing said {mutation.says!r}:\n{_end_of(said)}"
+    return Outcome(mutation=mutation, problem=problem)
 
 
 def check_unchanged(mutations: Sequence[Mutation]) -> str | None:
