@@ -221,7 +221,7 @@ class PeerConnection(Connection):
             self._say_farewell()
             return
         now = self._host.now()
-        self._silence.take_packet()
+        self._silence.take_packet(now)
         try:
             self._engine.receive(data, now)
         except Exception:

@@ -34,7 +34,7 @@ class PathOwner(NamedTuple):
     """
 
     peer: PeerId
-    heard: Callable[[], None]
+    heard: Callable[[float], None]
     moved: Callable[[bool], None]
     lost: Callable[[], None]
     is_waiting: Callable[[], bool]

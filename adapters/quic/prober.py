@@ -56,7 +56,7 @@ class Prober:
         self.host = host
         self.table = PairTable(host.entropy.draw, follows=follows)
         self.changed: Callable[[], None] | None = None
-        self.heard: Callable[[], None] | None = None
+        self.heard: Callable[[float], None] | None = None
         self.troubled: Callable[[], None] | None = None
         self.offered: tuple[Candidate, ...] = ()
         self.unanswered_since: float | None = None
@@ -103,11 +103,11 @@ class Prober:
         Raises:
             ProbeError: It is not the peer's.
         """
-        before = self.table.heard_at
-        answers = self.table.receive(data, pair_of(source), self.now())
+        now, before = self.now(), self.table.heard_at
+        answers = self.table.receive(data, pair_of(source), now)
         self.unanswered_since = None
         if self.heard is not None and self.table.heard_at > before:
-            self.heard()
+            self.heard(now)
         self._send(answers)
         self.poke()
 

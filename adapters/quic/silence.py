@@ -57,16 +57,16 @@ class SilenceWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def hear(self) -> None:
+    def hear(self, now: float) -> None:
         """Something has come from the peer."""
-        self._heard_at = self._now()
+        self._heard_at = now
         if self._owner is not None and self._owner.lifecycle.state is State.QUIET:
-            self._owner.lifecycle.take(Step.RECOVER, now=self._heard_at)
+            self._owner.lifecycle.take(Step.RECOVER, now=now)
 
-    def take_packet(self) -> None:
+    def take_packet(self, now: float) -> None:
         """A packet of the connection has come: QUIC, too, counts that as a sign of life."""
-        self.hear()
-        self._packet_at = self._heard_at
+        self.hear(now)
+        self._packet_at = now
 
     def lose_way(self) -> None:
         """No way to the peer answers any more."""

@@ -163,7 +163,7 @@ def _check_places(
         query = select(table.c.operation_id).where(
             table.c.log == place[0], table.c.seq_num == place[1]
         )
-        found = (connection.execute(query)).scalar_one_or_none()
+        found = connection.execute(query).scalar_one_or_none()
         if found is not None:
             raise _taken(document, operation, OperationId(found))
         places[place] = operation.operation_id

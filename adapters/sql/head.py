@@ -71,11 +71,11 @@ def _read_head(connection: Connection, document: DocumentId) -> Head:
         .scalar_subquery()
     )
     query = select(schema.documents.c.id, last).where(schema.documents.c.document_id == document)
-    found = (connection.execute(query)).one_or_none()
+    found = connection.execute(query).one_or_none()
     if found is not None:
         return Head(row=found[0], arrival=found[1] or 0)
     connection.execute(insert(schema.documents), {"document_id": document})
-    found = (connection.execute(query)).one()
+    found = connection.execute(query).one()
     return Head(row=found[0], arrival=0)
 
 

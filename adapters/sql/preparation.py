@@ -80,7 +80,7 @@ def check(connection: Connection, path: Path) -> None:
 def _revision(connection: Connection) -> str | None:
     """Read which migration was last applied, or None if the file has no tables."""
     try:
-        found = (connection.execute(select(schema.alembic_version))).scalar_one_or_none()
+        found = connection.execute(select(schema.alembic_version)).scalar_one_or_none()
     except DBAPIError as error:
         _end_reading(connection)
         if "no such table" not in str(error.orig):
@@ -147,7 +147,7 @@ def _newer(connection: Connection, path: Path) -> StorageError:
         table.c.revision == select(schema.alembic_version.c.version_num).scalar_subquery()
     )
     try:
-        needed = (connection.execute(query)).scalar_one_or_none() or "a newer version"
+        needed = connection.execute(query).scalar_one_or_none() or "a newer version"
     except DBAPIError:
         needed = "a newer version"
     finally:

@@ -74,7 +74,7 @@ def read_after(connection: Connection, document: DocumentId, page: Page) -> list
             .order_by(_table.c.arrival)
             .limit(rows_max)
         )
-        rows = (connection.execute(query)).all()
+        rows = connection.execute(query).all()
         for arrival, size in rows:
             cursor += 1
             if arrival != cursor and page.arrivals:
@@ -97,7 +97,7 @@ def read_lacked(
         return []
     lacked: dict[int, int] = {}
     count = 0
-    for row, height in (_heights(connection, found)).items():
+    for row, height in _heights(connection, found).items():
         first = have.get(found.logs[row], 0)
         if first < height:
             lacked[row] = first
@@ -140,7 +140,7 @@ def read_at(
             _table.c.seq_num == position.seq_num,
         )
     )
-    row = (connection.execute(query)).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         return None
     arrival = from_row(document, {row.log: position.log}, row)
@@ -151,7 +151,7 @@ def read_at(
 
 def _find(connection: Connection, document: DocumentId) -> _Document | None:
     query = select(schema.documents.c.id).where(schema.documents.c.document_id == document)
-    row = (connection.execute(query)).scalar_one_or_none()
+    row = connection.execute(query).scalar_one_or_none()
     if row is None:
         return None
     logs: dict[int, LogKey] = {}
@@ -198,7 +198,7 @@ def _first_lacked(connection: Connection, lacked: Mapping[int, int]) -> int:
             .order_by(_table.c.seq_num)
             .limit(1)
         )
-        arrivals += (connection.execute(query)).scalars()
+        arrivals += connection.execute(query).scalars()
     return min(arrivals, default=1)
 
 
@@ -215,7 +215,7 @@ def _choose_by_arrival(
             .order_by(_table.c.arrival)
             .limit(READ_ROWS_MAX)
         )
-        rows = (connection.execute(query)).all()
+        rows = connection.execute(query).all()
         for arrival, log, seq_num, size in rows:
             cursor = arrival
             if log in lacked and seq_num >= lacked[log]:

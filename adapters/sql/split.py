@@ -42,7 +42,7 @@ def split(
     query = select(table.c.id, table.c.arrival, table.c.seq_num).where(
         table.c.log == rows[cut.log], table.c.seq_num >= cut.first
     )
-    for row, arrival, seq_num in (connection.execute(query)).all():
+    for row, arrival, seq_num in connection.execute(query).all():
         stored = read_at(connection, document, Position(cut.log, seq_num))
         assert stored is not None
         moved = replace(stored, log=cut.rest)

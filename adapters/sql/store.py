@@ -161,7 +161,7 @@ class SqlOperationStore(OperationStore):
         def change(connection: Connection, heads: Heads) -> None:
             heads.drop(document)
             query = select(schema.documents.c.id).where(schema.documents.c.document_id == document)
-            row = (connection.execute(query)).scalar_one_or_none()
+            row = connection.execute(query).scalar_one_or_none()
             if row is None:
                 return
             for table in (
@@ -201,7 +201,7 @@ class SqlOperationStore(OperationStore):
                 .join(schema.documents, schema.documents.c.id == table.c.document)
                 .where(schema.documents.c.document_id == document)
             )
-            row = (connection.execute(query)).one_or_none()
+            row = connection.execute(query).one_or_none()
             if row is None:
                 return None
             if snapshot_check(document, row.arrival, row.sealed) != row.row_check:

@@ -39,9 +39,8 @@ logger = logging.getLogger(__name__)
 
 Change = Callable[[Connection, Heads], None]
 """Something to be done inside a transaction, in the thread of the writer."""
-
-
 Outcome = tuple[WriteWork, int | StorageError]
+"""Work, with its result or why it could not be done."""
 
 
 class ChangeWork(WriteWork):

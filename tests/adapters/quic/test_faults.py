@@ -257,7 +257,7 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
     key = ProbeKey(bytes(32), context=b"", own=device(1).peer, peer=device(2).peer)
     owner = PathOwner(
         peer=device(2).peer,
-        heard=lambda: None,
+        heard=lambda _: None,
         moved=lambda _: None,
         lost=lambda: None,
         is_waiting=lambda: False,

@@ -137,6 +137,13 @@ async def test_a_full_socket_loses_nothing_and_keeps_the_order() -> None:
         receiving.close()
 
 
+def bound_socket() -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
 async def test_runs_of_datagrams_arrive_one_by_one() -> None:
     loop = asyncio.get_running_loop()
     received: list[bytes] = []
@@ -152,11 +159,7 @@ async def test_runs_of_datagrams_arrive_one_by_one() -> None:
         draw.randbytes(size)
         for size in [1_200] * 70 + [300, 1_200, 1_200, 5, 5, 1_400, 1] + [700] * 10
     ]
-    pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-    for each in pair:
-        each.setblocking(False)
-        each.bind(("127.0.0.1", 0))
-    sending, receiving = (RawSocket(loop, each, note) for each in pair)
+    sending, receiving = (RawSocket(loop, bound_socket(), note) for _ in range(2))
     try:
         sending.send(datagrams, receiving.local)
         async with asyncio.timeout(TEST_S_MAX):
@@ -177,11 +180,7 @@ async def test_a_socket_tells_whether_more_has_arrived_than_was_read() -> None:
         if batch[-1][0] == b"last":
             done.set()
 
-    pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-    for each in pair:
-        each.setblocking(False)
-        each.bind(("127.0.0.1", 0))
-    sending, receiving = (RawSocket(loop, each, note) for each in pair)
+    sending, receiving = (RawSocket(loop, bound_socket(), note) for _ in range(2))
     try:
         for datagram in [b"first"] * RECEIVE_BATCH_MAX + [b"last"]:
             sending.send([datagram], receiving.local)
