@@ -7,15 +7,15 @@ applied (`apply`). Nothing here waits or stores: `node` does, in this order, one
 Invariant: `ydoc` = replica + `pending` edits, at every moment at which no call is running.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from pycrdt import Doc, Subscription, TransactionEvent
 
 from domain import codec, limits
+from domain.account import Account
 from domain.authorship import Author
 from domain.codec import CodecError
 from domain.crdt.engine import apply, is_in_transaction, make_doc
@@ -29,7 +29,7 @@ from domain.errors import (
     UpdateError,
 )
 from domain.events import DocumentReloaded, EditsRefused, Event
-from domain.identifiers import DocumentId, LogKey, OperationId, Position
+from domain.identifiers import DocumentId, LogKey, Position
 from domain.identity import DeviceKey
 from domain.keyring import Keyring
 from domain.ledger.claim import client_id
@@ -47,7 +47,6 @@ from domain.sealing import DocumentSecret
 from domain.secrets import current_secret
 
 SNAPSHOT_VERSION = 4
-NO_ENDS: Mapping[Position, OperationId] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +76,19 @@ class Document:
         self.keyring = keyring
         self._current: tuple[tuple[int, int], DocumentSecret | None] | None = None
         self._start_empty()
-        self.stored: dict[LogKey, Height] = {}
-        """How far each log goes on our disk."""
-        self.heights: dict[LogKey, Height] = {}
-        """How far each log goes as others are told."""
-        self._told_ends: dict[Position, OperationId] = {}
-        self._told_version = 0
         self.on_edit: Callable[[], None] = lambda: None
         self.events: list[Event] = []
         self.rebuild_reason: str | None = None
+        self.has_returned = False
+        """Whether somebody had operations of our logs that we had not: until we go on in new logs nothing is shown,
+        as edits that are pending have the clocks of what came back."""
         self.pending = PendingEdits(client_id(self.author.content_log))
         self._observed: tuple[Doc[Any], Subscription] | None = None
         self.ydoc: Doc[Any] = self._adopt(make_doc(self.pending.client))
 
     def _start_empty(self, quarantined: frozenset[Position] = frozenset()) -> None:
         self.ledger = Ledger(self.document)
+        self.account = Account(self.ledger)
         self._wire(Replica(self.key.peer, self.ledger, self.keyring.secrets, quarantined))
 
     def _wire(self, replica: Replica) -> None:
@@ -106,6 +103,11 @@ class Document:
             lambda: self.replica.tips,
         )
         self.ledger.claims.derive(self.author.content_log)
+
+    @property
+    def heights(self) -> dict[LogKey, Height]:
+        """How far each log goes as others are told."""
+        return self.account.heights
 
     # -- Permission --
 
@@ -242,7 +244,7 @@ class Document:
         admitted = self.gate.admit(list(staged))
         self.author.settle(staged)
         self.replica.note_own(staged)
-        self.commit(staged)
+        self.account.commit(staged)
         self._look_for_outdated()
         return admitted
 
@@ -264,49 +266,15 @@ class Document:
         self.ledger.trim()
         return Received(admitted, forged)
 
-    def unknown_ends(self) -> list[Position]:
-        """List the operations at which our account to others ends, and whose ids `commit` has to be given."""
-        counting, positions = self.ledger.counting, []
-        for slot in counting.void_slots:
-            log, told = self.ledger.log_in(slot), counting.told(slot)
-            if 0 < told < log.count and Position(log.key, told - 1) not in self._told_ends:
-                positions.append(Position(log.key, told - 1))
-        return positions
-
-    def commit(
-        self, operations: Sequence[Operation], ends: Mapping[Position, OperationId] = NO_ENDS
-    ) -> None:
-        """Say that operations are durable: from now on we may tell others, unless they are void.
-
-        Args:
-            operations: The operations.
-            ends: The ids of `unknown_ends`, which are stored.
-        """
-        for operation in operations:
-            height = Height(count=operation.header.seq_num + 1, tip=operation.operation_id)
-            self.stored[operation.log] = self.heights[operation.log] = height
-        counting = self.ledger.counting
-        self._told_ends.update(ends)
-        if counting.version == self._told_version and not ends:
-            return
-        self._told_version = counting.version
-        self.heights = dict(self.stored)
-        known, self._told_ends = self._told_ends, {}
-        for slot in counting.void_slots:
-            log, told = self.ledger.log_in(slot), counting.told(slot)
-            place = Position(log.key, told - 1)
-            if place in known:
-                self._told_ends[place] = known[place]
-                self.heights[log.key] = Height(count=told, tip=known[place])
-            elif told < log.count:
-                self.heights.pop(log.key, None)
-
     def apply(self, operations: Sequence[Operation]) -> Judged:
         """Judge committed operations of others and apply them; in causal order.
 
         Where the engine fails, or what was applied counts no longer, `rebuild_reason` is set and the rest of the batch
         is left to the rebuild.
         """
+        own_logs = self.own_logs
+        if any(operation.root in own_logs for operation in operations):
+            self.has_returned = True
         if self._look_for_outdated():
             return Judged()
         try:
@@ -330,7 +298,7 @@ class Document:
 
     def show(self) -> None:
         """Apply to `ydoc` what is committed and not yet visible, unless the embedder has a transaction open."""
-        if is_in_transaction(self.ydoc):
+        if self.has_returned or is_in_transaction(self.ydoc):
             return
         with self.pending.showing() as updates:
             try:
@@ -408,9 +376,10 @@ class Document:
         self._current, parked = None, self.gate.parked
         self._wire(fresh.replica)
         self.gate.go_on_with(parked)
-        self.stored, self.heights, self._told_ends = fresh.stored, fresh.heights, {}
+        self.account = fresh.account
         fresh.pending.go_on_from(self.pending)
         self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
+        self.has_returned = False
         self.ydoc = self._adopt(fresh.ydoc)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))
 
@@ -433,7 +402,7 @@ class Document:
         if any(self.replica.next_clock(client) for client in self.ledger.claims.contested):
             self.rebuild_reason = "a client id was claimed twice"
         self.ledger.claims.contested.clear()
-        self.commit(operations)
+        self.account.commit(operations)
         if self._look_for_outdated():
             return Judged()
         try:
@@ -445,8 +414,6 @@ class Document:
     def start_over(self) -> None:
         """Forget what was restored and replayed: the next to be replayed is the first operation of all."""
         self._start_empty()
-        self.stored = {}
-        self.heights = {}
         self.rebuild_reason = None
 
     def open_ydoc(self) -> None:
@@ -463,7 +430,7 @@ class Document:
         """Give the whole state for fast opening (seal it); None while something is unstored, blocked or failing."""
         if self.author.staged or self.replica.is_blocked or self.rebuild_reason is not None:
             return None
-        if self.ledger.heights() != self.stored:  # a step is on its way, and may yet fail
+        if self.ledger.heights() != self.account.stored:  # a step is on its way, and may yet fail
             return None
         try:
             data = codec.encode((SNAPSHOT_VERSION, self.ledger.to_value(), self.replica.to_value()))
@@ -484,9 +451,7 @@ class Document:
             self.ledger = Ledger.from_value(self.document, ledger)
             self._wire(Replica(self.key.peer, self.ledger, self.keyring.secrets))
             self.replica.restore(replica)
-            self.stored = self.ledger.heights()
-            self.heights = dict(self.stored)
-            self._told_version = -1
+            self.account = Account(self.ledger, self.ledger.heights())
         except (
             CodecError,
             IdentifierError,

@@ -36,6 +36,6 @@ def take_pending(old: Document, fresh: Document, fork: Fork, record: DocumentRec
     """
     updates = old.pending.clear()
     if is_ours(old, fork):
-        updates = [moved(old, update, {}, record) for update in updates]
+        updates = moved(old, updates, {}, record)
     names = fresh.replica.renaming.names_up_to(fork.held)
     return [rename(update, names) for update in updates]

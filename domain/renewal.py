@@ -1,9 +1,11 @@
 """Going on in new logs: with which record, and what of our edits comes along."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from domain import limits
 from domain.crdt.reissue import move_client
+from domain.crdt.walker import walk_update
 from domain.document import Document
 from domain.identifiers import LogId, LogKey
 from domain.ledger.claim import client_id
@@ -39,16 +41,37 @@ def plan_rescue(
         update for operation in own if (update := document.replica.read(operation)) is not None
     ]
     updates += document.pending
-    return Rescue(
-        discard=ends, updates=tuple(moved(document, update, ends, record) for update in updates)
-    )
+    return Rescue(discard=ends, updates=tuple(moved(document, updates, ends, record)))
 
 
 def moved(
-    document: Document, update: bytes, ends: Mapping[LogKey, int], record: DocumentRecord
-) -> bytes:
-    """Give an edit of ours, which was made after the end of our log, under the client id of our new log."""
+    document: Document,
+    updates: Sequence[bytes],
+    ends: Mapping[LogKey, int],
+    record: DocumentRecord,
+) -> list[bytes]:
+    """Give edits of ours under the client id of our new log, on which they are the first.
+
+    Args:
+        document: The document, still with its old logs.
+        updates: What we wrote after the end of our old log, and what is pending, the oldest first.
+        ends: From which sequence number on each log goes.
+        record: Our record with the new logs.
+    """
     log, client = document.author.content_log, document.pending.client
-    end = ends.get(log, document.author.next_seq_num(log))
+    # Where our log was not cut it may have grown meanwhile: by what others had of it.
+    end = ends.get(log)
+    first = _first_clock(client, updates)
+    since = first if end is None else document.replica.clock_before(client, end)
     new = client_id(LogKey(document.key.peer, record.content_log))
-    return move_client(update, client, since=document.replica.clock_before(client, end), to=new)
+    return [move_client(update, client, since=since, to=new) for update in updates]
+
+
+def _first_clock(client: int, updates: Iterable[bytes]) -> int:
+    starts = (
+        section.clock
+        for update in updates
+        for section in walk_update(update).sections
+        if section.client == client
+    )
+    return next(starts, limits.CLOCK_MAX)

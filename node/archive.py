@@ -65,7 +65,7 @@ class DocumentArchive:
             self._document.start_over()
             self._arrival_index = self._snapshot_index = 0
             judged = await self._replay()
-        self._document.commit((), await self.told_ends())
+        self._document.account.commit((), await self.told_ends())
         if self._document.rebuild_reason is not None:
             judged = await self.rebuild()
         else:
@@ -130,7 +130,7 @@ class DocumentArchive:
     async def told_ends(self) -> dict[Position, OperationId]:
         """Look up the operations at which our account to others ends, where the rest of a log does not count."""
         ends: dict[Position, OperationId] = {}
-        for position in self._document.unknown_ends():
+        for position in self._document.account.unknown_ends():
             stored = await self._store.read_operation(self._document.document, position)
             if stored is not None:
                 ends[position] = stored.operation_id

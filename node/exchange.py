@@ -261,7 +261,7 @@ class Exchange:
         after = 0
         while True:
             have = self._session.known()
-            stored, heights = self.owner.document.stored, self._heights()
+            stored, heights = self.owner.document.account.stored, self._heights()
             for log, height in stored.items():
                 told = heights[log].count if log in heights else 0
                 if log in self._held or (told < height.count and have.get(log, 0) >= told):

@@ -11,7 +11,7 @@ Each step is durable before the next: first the record, which says what is to be
 deletion, then the edits, then the record without it. So a crash in between loses nothing and repeats nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from domain.document import Document
@@ -63,19 +63,20 @@ class CloneGuard:
     def is_due(self) -> bool:
         """Whether we have to take in a fork, or to go on in new logs."""
         has_fork = self._fork is not None and not self.is_waiting
-        return has_fork or self._reason is not None or self._document.is_stranded
+        return has_fork or self._clone_reason is not None or self._document.is_stranded
+
+    @property
+    def _clone_reason(self) -> str | None:
+        """By what we know that our logs go on without us; None where they do not."""
+        return RESTORED if self._reason is None and self._document.has_returned else self._reason
 
     @property
     def is_waiting(self) -> bool:
         """Whether a fork has to wait until edits of ours are written again."""
-        return self._fork is not None and self._document.record.rescue is not None
-
-    def take_entered(self, operations: Iterable[Operation]) -> None:
-        """Look at operations of others that are stored now: none should be in our logs."""
-        if self._reason is None and any(
-            operation.root in self._document.own_logs for operation in operations
-        ):
-            self._reason = RESTORED
+        document = self._document
+        return self._fork is not None and (
+            document.has_returned or document.record.rescue is not None
+        )
 
     async def take_rival(self, operation: Operation, *, is_known_to_fork: bool) -> str:
         """Look at an operation whose place is taken by another; give what to answer to who sent it.
@@ -124,9 +125,9 @@ class CloneGuard:
             return
         if self._plan is None:
             self._plan = await self._make_plan()
-        await self._go_on(self._plan)
-        reason, self._plan = self._reason, None
-        self._reason = self._diverged = None
+        reason = self._clone_reason
+        await self._go_on(self._plan, reason)
+        self._plan = self._reason = self._diverged = None
         if reason is not None:
             self._publish(CloneDetected(document=self._document.document, reason=reason))
 
@@ -144,13 +145,13 @@ class CloneGuard:
         ]
         return replace(record, rescue=plan_rescue(document, ends, own, record))
 
-    async def _go_on(self, record: DocumentRecord) -> None:
+    async def _go_on(self, record: DocumentRecord, reason: str | None) -> None:
         document, ends = self._document, record.rescue.discard if record.rescue is not None else {}
         await self._archive.save_record(record)
         fresh, archive = await self._bring_up(record)
-        for update in document.pending.clear():
-            fresh.adopt(moved(document, update, ends, record))
-        told = "was added again" if self._reason is None else f"was {self._reason}"
+        for update in moved(document, document.pending.clear(), ends, record):
+            fresh.adopt(update)
+        told = "was added again" if reason is None else f"was {reason}"
         document.go_on_as(fresh, f"this device {told}: it goes on in new logs")
         self._archive.start_again(archive.arrival_index)
 

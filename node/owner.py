@@ -269,7 +269,7 @@ class DocumentOwner:
         return self._edit_due is not None and self._edit_due <= self._clock.now() + INSTANT_S
 
     async def _step(self) -> None:
-        if self.document.rebuild_reason is not None:
+        if self.document.rebuild_reason is not None and not self.document.has_returned:
             for judged in await self.archive.rebuild():
                 self._report(judged)
         if self.guard.is_due:
@@ -398,8 +398,7 @@ class DocumentOwner:
             self.content_count += len(bodies)
             self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
             self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
-        document.commit(batch.entered, await self.archive.told_ends())
-        self.guard.take_entered(batch.entered)
+        document.account.commit(batch.entered, await self.archive.told_ends())
         # At once: nobody may see the one without the other.
         judged = document.apply(batch.entered)
         for listener in tuple(self.on_commit):

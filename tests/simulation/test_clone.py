@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
+from random import Random
 
 from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
@@ -160,6 +161,40 @@ def test_restored_backup_that_was_written_to_first_loses_nothing(seed: int) -> N
                 assert bob_node._documents.get(alice.id).document.record.rescue is None
 
     play(seed, story)
+
+
+def test_edits_while_a_slow_disk_takes_back_what_was_lost_are_kept(seed: int) -> None:
+    chance = Random(seed)
+
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            backup = copy.deepcopy(bob.disk.content)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                for word in ("one ", "two "):
+                    document.text("body").insert(0, word)
+                    await document.durable("peers:1")
+            bob.disk.content, bob.disk.write_s = backup, (0.3, 0.6)
+            async with running(bob) as bob_node:
+                villager = Villager(bob_node, await bob_node.document(alice.id))
+                document = villager.document
+                ledger, [_, log] = villager.state.ledger, villager.state.own_logs
+                before = ledger.heights()[log]
+                while ledger.heights()[log] == before:  # noqa: ASYNC110 - it is not stored yet
+                    await asyncio.sleep(0.01)
+                for number in range(40):
+                    document.text("body").insert(0, f"{number} ")
+                    await asyncio.sleep(chance.uniform(0, 0.2))
+                await villager.until(CloneDetected)
+                await document.durable("peers:1")
+                await equal(alice, document)
+                words = {"begun", "one", "two", *map(str, range(40))}
+                assert set(text(alice).split()) == words
+
+    for number in range(4):
+        play(seed + number, story)
 
 
 def test_crash_while_it_goes_on_in_new_logs_loses_nothing_and_repeats_nothing(seed: int) -> None:

@@ -88,8 +88,7 @@ class Editor:
     def flush(self) -> list[Operation]:
         """Sign and store what was edited; give what was written."""
         written: list[Operation] = []
-        if self.document.is_stranded:
-            self.renew()
+        self._go_on()
         while staged := self.stage() or self._announce_secret():
             written += staged
             self.settle(staged)
@@ -121,6 +120,7 @@ class Editor:
 
     def receive(self, operations: Sequence[Operation]) -> Admitted:
         """Take in operations as they came over the wire: check, store, apply."""
+        self._go_on()
         sent = [decode_operation(one.header_bytes, one.body) for one in operations]
         received = self.document.receive(sent)
         assert not received.forged
@@ -165,8 +165,8 @@ class Editor:
     def _keep(self, entered: Sequence[Operation]) -> None:
         self.log += entered
         ids = {one.position: one.operation_id for one in self.log}
-        unknown = self.document.unknown_ends()
-        self.document.commit(entered, {place: ids[place] for place in unknown})
+        unknown = self.document.account.unknown_ends()
+        self.document.account.commit(entered, {place: ids[place] for place in unknown})
         self.last_judged = self.document.apply(entered)
         if self.document.rebuild_reason is not None:
             self.rebuild()
@@ -180,16 +180,18 @@ class Editor:
             self.document.replica = replica
         raise AssertionError("rebuilding does not end")
 
-    def renew(self) -> None:
-        """Go on in new logs, as a node does."""
+    def _go_on(self) -> None:
+        """Go on in new logs where a node would."""
         old = self.document
+        if not old.is_stranded and not old.has_returned:
+            return
         record = with_new_logs(old.record, self.entropy)
         fresh = Document(old.key, old.document, record, old.keyring)
         again = Editor(fresh, self.entropy)
         again.log = self.log
         again.replay()
-        for update in old.pending.clear():
-            fresh.adopt(moved(old, update, {}, record))
+        for update in moved(old, old.pending.clear(), {}, record):
+            fresh.adopt(update)
         old.go_on_as(fresh, "new logs")
 
     def replay(self) -> None:
@@ -197,8 +199,8 @@ class Editor:
         for at in range(0, len(self.log), REPLAY_OPERATIONS):
             self.document.replay(self.log[at : at + REPLAY_OPERATIONS])
         ids = {one.position: one.operation_id for one in self.log}
-        unknown = self.document.unknown_ends()
-        self.document.commit((), {place: ids[place] for place in unknown})
+        unknown = self.document.account.unknown_ends()
+        self.document.account.commit((), {place: ids[place] for place in unknown})
         if self.document.rebuild_reason is not None:
             self.rebuild()
         else:

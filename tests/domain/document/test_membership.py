@@ -70,7 +70,7 @@ def test_removed_text_on_which_nothing_builds_is_neither_applied_nor_told() -> N
         reader.receive([*removed.log, *founder.log])
         assert str(reader.text) == "seen"
         assert reader.document.heights[removed.content_log].count == 1
-        assert reader.document.stored[removed.content_log].count == 1 + len(unseen)
+        assert reader.document.account.stored[removed.content_log].count == 1 + len(unseen)
         state = decode_state_vector(reader.document.ydoc.get_state())
         assert state[removed.document.pending.client] == len("seen")
 
