@@ -6,6 +6,7 @@ and another engine would be one more module like that one.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -84,11 +85,9 @@ class QuicEngine(Protocol):
 
     Attributes:
         host_cid: The connection id under which the first datagrams come.
-        unacknowledged: How many bytes were written and not yet acknowledged, on all streams.
     """
 
     host_cid: bytes
-    unacknowledged: int
 
     # --- What there is to know ---
 
@@ -112,6 +111,11 @@ class QuicEngine(Protocol):
     def round_trip_s(self) -> float | None:
         """The smoothed round trip, once measured."""
 
+    @property
+    @abstractmethod
+    def unacknowledged(self) -> int:
+        """How many bytes were written on all streams and are not acknowledged."""
+
     @abstractmethod
     def termination(self) -> Termination | None:
         """How it ended; None while it lives. Known as soon as the end is decided, not only after the last timer."""
@@ -127,8 +131,8 @@ class QuicEngine(Protocol):
         """Begin the handshake, as a client."""
 
     @abstractmethod
-    def receive(self, data: bytes, now: float) -> None:
-        """Take a datagram. Whatever it holds, the worst that follows is the end of this connection."""
+    def receive(self, datagrams: Sequence[bytes], now: float) -> None:
+        """Take what came in a row. Whatever it holds, the worst that follows is the end of this connection."""
 
     @abstractmethod
     def datagrams(self, now: float) -> list[bytes]:

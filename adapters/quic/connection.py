@@ -6,6 +6,7 @@ written leaves together. The invariant: whatever a peer sends, the worst that ha
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from adapters.quic.boundary import (
@@ -210,20 +211,20 @@ class PeerConnection(Connection):
         self._engine.dial(self._host.now())
         self._flush()
 
-    def take(self, data: bytes, source: Source) -> None:
-        """Take a datagram; `flush` follows after the last one of a batch."""
+    def take(self, datagrams: Sequence[bytes], source: Source) -> None:
+        """Take datagrams that came in a row from one place; `flush` follows after the last ones of a batch."""
         # The listener is done first, and may then go on by a better way, before the dialler's prober knows of it.
         is_answered = self.is_dialler and self.has_heard
         if not is_answered and not self._path.admits(source):
             return
-        self._path.note_received(source, len(data))
+        self._path.note_received(source, sum(map(len, datagrams)))
         if self._lost is not None:
             self._say_farewell()
             return
         now = self._host.now()
         self._silence.take_packet(now)
         try:
-            self._engine.receive(data, now)
+            self._engine.receive(datagrams, now)
         except Exception:
             # aioquic checks most of what a peer can send, not all of it.
             _logger.exception("quic.datagram.failed", extra={"remote": self.remote_address})

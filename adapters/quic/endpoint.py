@@ -8,7 +8,7 @@ invariant: what no connection has proven costs no memory beyond `HALF_OPEN_MAX` 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined] # aioquic re-exports it
@@ -132,26 +132,48 @@ class Endpoint(ConnectionHost[PeerConnection]):
     def receive(self, batch: Sequence[tuple[bytes, Source]]) -> None:
         """Take a batch of datagrams; each connection that got some acts on them once."""
         touched: dict[PeerConnection, None] = {}
-        for data, source in batch:
-            if not data:
-                continue
-            if data[0] < QUIC_FIRST_BYTE_MIN:
-                if data[0] == PROBE_FIRST_BYTE:
-                    self.paths.receive(data, source)
-                elif self._receive_other is not None:
-                    self._receive_other(data, source)
-                continue
-            if data[0] & LONG_HEADER:
-                connection = self._find_by_long_header(data, source)
-            else:
-                connection = self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
-            if connection is not None:
-                connection.take(data, source)
-                touched[connection] = None
+        for connection, source, datagrams in self._runs(batch):
+            connection.take(datagrams, source)
+            touched[connection] = None
         for connection in touched:
             connection.flush()
             if connection in self._half_open and not connection.has_heard:
                 self.forget(connection)  # its first packet made no sense
+
+    def _runs(
+        self, batch: Iterable[tuple[bytes, Source]]
+    ) -> Iterator[tuple[PeerConnection, Source, list[bytes]]]:
+        """Give what came in a row for one connection from one place; the rest goes where it belongs on the way."""
+        run: tuple[PeerConnection, Source, list[bytes]] | None = None
+        for data, source in batch:
+            connection = self._find(data, source)
+            if run is not None and (run[0] is not connection or run[1] != source):
+                yield run
+                run = None
+            if connection is None:
+                self._receive_stray(data, source)
+            elif run is None:
+                run = connection, source, [data]
+            else:
+                run[2].append(data)
+        if run is not None:
+            yield run
+
+    def _find(self, data: bytes, source: Source) -> PeerConnection | None:
+        if not data or data[0] < QUIC_FIRST_BYTE_MIN:
+            return None
+        if data[0] & LONG_HEADER:
+            return self._find_by_long_header(data, source)
+        return self._routes.get(data[1 : 1 + CONNECTION_ID_BYTES])
+
+    def _receive_stray(self, data: bytes, source: Source) -> None:
+        """Take a datagram that is not for a connection."""
+        if not data or data[0] >= QUIC_FIRST_BYTE_MIN:
+            return
+        if data[0] == PROBE_FIRST_BYTE:
+            self.paths.receive(data, source)
+        elif self._receive_other is not None:
+            self._receive_other(data, source)
 
     def _find_by_long_header(self, data: bytes, source: Source) -> PeerConnection | None:
         try:

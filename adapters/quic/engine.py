@@ -1,11 +1,12 @@
 """The QUIC engine: aioquic's connection, mended where it cannot be left as it is.
 
-This is the one module that touches what aioquic keeps to itself; every touch has a test in
+This module, `streams` and `shortcut` alone touch what aioquic keeps to itself; every touch has a test in
 `tests/adapters/quic/test_engine.py` that fails when aioquic moves it. What differs from aioquic 1.7:
 
 - Receive credit follows consumption. There, it doubles with the highest offset seen, so that ten bytes at the right
   places make a receiver allocate gigabytes.
-- The work per packet follows the streams that have something to say. There, it visits all open ones.
+- The work per packet follows the streams that have something to say (`streams`). There, it visits all open ones.
+- Packets that are nothing but the next bytes of a stream take a shorter way (`shortcut`).
 - An acknowledgement waits a little for data to travel with, unless packets come thick or out of order.
 - The pacer keeps steps that an event loop can keep (`congestion`).
 - One TLS key share instead of four; the same random choices always give the same packets.
@@ -17,7 +18,7 @@ an address changes under it, and where the peer really is, is the business of `p
 # ruff: noqa: SLF001 - here, and only here
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from aioquic import tls
@@ -29,6 +30,7 @@ from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
     QuicConnection,
     QuicConnectionState,
+    QuicNetworkPath,
 )
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
@@ -50,6 +52,8 @@ from adapters.quic.boundary import (
 from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
+from adapters.quic.shortcut import read_row, write_row
+from adapters.quic.streams import StreamTable
 from domain.connectivity.bucket import TokenBucket
 from domain.limits import (
     IDLE_DATAGRAMS_BURST,
@@ -78,66 +82,6 @@ TRANSLATED: Final[dict[type[events.QuicEvent], Callable[[Any], EngineEvent]]] = 
 """All but the bytes of streams, which are joined, and the end, which `termination` tells."""
 
 
-class _Streams(dict[int, QuicStream]):
-    """Stands in for aioquic's table of streams: what is looked up is about to have something to say."""
-
-    __slots__ = ("_engine", "active", "touched")
-
-    def __init__(self, engine: "Engine") -> None:
-        super().__init__()
-        self._engine = engine
-        self.active = ServiceOrder()
-        self.touched: dict[QuicStream, None] = {}
-
-    def touch(self, stream: QuicStream) -> None:
-        self.touched[stream] = None
-        self.active[stream] = None
-
-    def rouse(self, stream: QuicStream) -> None:
-        # News of a packet may come after its stream is gone, if the same bytes were acknowledged in another.
-        if super().get(stream.stream_id or 0) is stream:
-            self.touch(stream)
-
-    def get(self, key: int, default: Any = None) -> Any:  # noqa: ANN401 - as in dict
-        stream = super().get(key, default)
-        if stream is not None:
-            self.touch(stream)
-        return stream
-
-    def pop(self, key: int, *default: Any) -> Any:  # noqa: ANN401 - as in dict
-        self.active.priorities.pop(key, None)
-        return super().pop(key, *default)
-
-    def __setitem__(self, key: int, stream: QuicStream) -> None:
-        super().__setitem__(key, stream)
-        self.touch(stream)
-        engine, sender, receiver = self._engine, stream.sender, stream.receiver
-        data_delivered, reset_delivered = sender.on_data_delivery, sender.on_reset_delivery
-        stop_delivered = receiver.on_stop_sending_delivery
-
-        def on_data(delivery: QuicDeliveryState, start: int, stop: int, fin: bool) -> None:  # noqa: FBT001
-            before = sender._buffer_start
-            data_delivered(delivery, start, stop, fin)
-            engine.unacknowledged -= sender._buffer_start - before
-            if delivery is not QuicDeliveryState.ACKED or stream.is_finished:
-                self.rouse(stream)
-
-        def on_reset(delivery: QuicDeliveryState) -> None:
-            reset_delivered(delivery)
-            self.rouse(stream)
-
-        def on_stop(delivery: QuicDeliveryState) -> None:
-            stop_delivered(delivery)
-            self.rouse(stream)
-
-        sender.on_data_delivery = on_data  # type: ignore[method-assign]
-        sender.on_reset_delivery = on_reset  # type: ignore[method-assign]
-        receiver.on_stop_sending_delivery = on_stop  # type: ignore[method-assign]
-
-    def values(self) -> Any:  # noqa: ANN401 - only read by the loop that writes stream limits
-        return tuple(self.touched)
-
-
 class Engine(QuicConnection):
     """One QUIC connection, without I/O.
 
@@ -156,7 +100,6 @@ class Engine(QuicConnection):
         original_destination_connection_id: bytes | None = None,
         retry_source_connection_id: bytes | None = None,
     ) -> None:
-        self.unacknowledged = 0
         self.credit = ReceiveCredit(budget)
         self._now = 0.0
         self._delivered = 0
@@ -169,7 +112,7 @@ class Engine(QuicConnection):
         self._idle_datagrams = TokenBucket(
             rate=IDLE_DATAGRAMS_PER_S, burst=IDLE_DATAGRAMS_BURST, now=0.0
         )
-        self._stream_table = _Streams(self)
+        self._stream_table = StreamTable()
         super().__init__(
             configuration=configuration,
             original_destination_connection_id=original_destination_connection_id,
@@ -204,6 +147,11 @@ class Engine(QuicConnection):
     def is_waiting(self) -> bool:
         """Whether something was sent that the peer has to acknowledge and has not."""
         return self._loss.bytes_in_flight > 0
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many bytes were written on all streams and are not acknowledged."""
+        return self._stream_table.unacknowledged
 
     @property
     def streams_openable(self) -> int:
@@ -258,7 +206,7 @@ class Engine(QuicConnection):
     def consume(self, stream_id: int, count: int) -> bool:
         """Note that bytes of a stream have left our buffers; whether the peer should be told soon."""
         self.credit.consumed += count
-        stream = dict.get(self._stream_table, stream_id)
+        stream = self._stream_table.look_up(stream_id)
         due = self.credit.is_due(self._local_max_data.value, self._delivered)
         if stream is None or stream.receiver.is_finished:
             self._consumed.pop(stream_id, None)
@@ -277,7 +225,7 @@ class Engine(QuicConnection):
     def write(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
         """Queue bytes on a stream."""
         self.send_stream_data(stream_id, data, end)
-        self.unacknowledged += len(data)
+        self._stream_table.unacknowledged += len(data)
         self._is_live |= self._stream_table.active.priorities.get(stream_id) == Priority.HIGH
 
     def open_stream(self, data: bytes, priority: Priority = Priority.NORMAL) -> int:
@@ -325,19 +273,35 @@ class Engine(QuicConnection):
         self._loss._pto_count = 0
         self.ping()
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Take a datagram; of those that bring nothing, only so many."""
+    def receive(self, datagrams: Sequence[bytes], now: float) -> None:
+        """Take datagrams that came in a row; of those that bring nothing, only so many."""
         self._now = now
-        if not self._idle_datagrams.take(now):
-            return  # as any network might
-        before = self._progress()
-        self._receive(data, now)
-        if self._progress() != before:
-            self._idle_datagrams.give()
+        position = 0
+        while position < len(datagrams) and self._idle_datagrams.take(
+            now
+        ):  # or as if it had been lost
+            before = self._progress()
+            count = self._receive_row(datagrams[position:], now)
+            if not count:
+                self._receive(datagrams[position], now)
+            position += max(count, 1)
+            if self._progress() != before:
+                self._idle_datagrams.give()
 
     def _progress(self) -> tuple[int, int, int]:
         """Changes with whatever a datagram is good for: events, data, or that something of ours has arrived."""
         return len(self._events), self._local_max_data.used, self._loss.bytes_in_flight
+
+    def _receive_row(self, datagrams: Sequence[bytes], now: float) -> int:
+        """Take those that are nothing but the next bytes of a stream; give how many."""
+        if not self._handshake_confirmed:
+            return 0
+        space = self._spaces[tls.Epoch.ONE_RTT]
+        due, space.ack_at = space.ack_at, None
+        largest = space.largest_received_packet
+        count = read_row(self, self._stream_table.look_up, datagrams, now)
+        self._hurry_acknowledgement(space, due, largest, count, now)
+        return count
 
     def _receive(self, data: bytes, now: float) -> None:
         if not self._handshake_confirmed:
@@ -347,11 +311,17 @@ class Engine(QuicConnection):
         due, space.ack_at = space.ack_at, None
         largest = space.largest_received_packet
         self.receive_datagram(data, VIRTUAL_ADDRESS, now)
+        self._hurry_acknowledgement(space, due, largest, 1, now)
+
+    def _hurry_acknowledgement(
+        self, space: QuicPacketSpace, due: float | None, largest: int, count: int, now: float
+    ) -> None:
+        """Acknowledge at once where so many packets wait for it, or where they did not come in order."""
         if space.ack_at is None:
             space.ack_at = due
             return
-        self._packets_unacknowledged += 1
-        in_order = space.largest_received_packet == largest + 1
+        self._packets_unacknowledged += count
+        in_order = space.largest_received_packet == largest + count
         if self._packets_unacknowledged >= ACK_PACKETS_MAX or not in_order:
             space.ack_at = now - TIMER_SLACK_S
         elif due is not None:
@@ -369,7 +339,7 @@ class Engine(QuicConnection):
             return []
         if self._handshake_confirmed and not self._close_pending:
             space = self._spaces[tls.Epoch.ONE_RTT]
-            if space.ack_at is not None and self._has_data:
+            if space.ack_at is not None and self._stream_table.waiting():
                 space.ack_at = now - TIMER_SLACK_S  # data goes out: this travels with it
         return [data for data, _ in self.datagrams_to_send(now)]
 
@@ -419,15 +389,19 @@ class Engine(QuicConnection):
 
     @_streams_queue.setter
     def _streams_queue(self, streams: Iterable[QuicStream]) -> None:
-        table = self._stream_table
-        table.active.clear()
-        for stream in _with_something_to_say(streams):
-            table.active[stream] = None
-        table.touched.clear()
+        self._stream_table.keep_active(streams)
 
     def _on_max_stream_data_delivery(self, delivery: QuicDeliveryState, stream: QuicStream) -> None:
         super()._on_max_stream_data_delivery(delivery, stream)
         self._stream_table.rouse(stream)
+
+    def _write_application(
+        self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
+    ) -> None:
+        waiting = self._stream_table.waiting()
+        if len(waiting) == 1 and network_path.is_validated and self._has_only_data:
+            write_row(self, waiting[0], builder, now)
+        super()._write_application(builder, network_path, now)
 
     def _write_ack_frame(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float
@@ -441,13 +415,7 @@ class Engine(QuicConnection):
         space: QuicPacketSpace,  # noqa: ARG002 - aioquic's signature
         stream: QuicStream,
     ) -> None:
-        if not stream.max_stream_data_local or stream.receiver.is_finished:
-            return
-        window = self.credit.window
-        limit = self._consumed.get(stream.stream_id or 0, 0) + window
-        if limit - stream.max_stream_data_local >= window // 2:
-            stream.max_stream_data_local = limit
-        if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+        if self._raise_limit(stream):
             buffer = builder.start_frame(
                 QuicFrameType.MAX_STREAM_DATA,
                 capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
@@ -457,6 +425,16 @@ class Engine(QuicConnection):
             buffer.push_uint_var(stream.stream_id or 0)
             buffer.push_uint_var(stream.max_stream_data_local)
             stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def _raise_limit(self, stream: QuicStream) -> bool:
+        """Let the limit of a stream follow what is consumed; whether the peer has to be told."""
+        if not stream.max_stream_data_local or stream.receiver.is_finished:
+            return False
+        window = self.credit.window
+        limit = self._consumed.get(stream.stream_id or 0, 0) + window
+        if limit - stream.max_stream_data_local >= window // 2:
+            stream.max_stream_data_local = limit
+        return stream.max_stream_data_local_sent != stream.max_stream_data_local
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         if self._are_limits_written:
@@ -478,21 +456,17 @@ class Engine(QuicConnection):
             limit.used = received
 
     @property
-    def _has_data(self) -> bool:
-        return any(not stream.sender.buffer_is_empty for stream in self._stream_table.active)
+    def _has_only_data(self) -> bool:
+        """Whether neither an acknowledgement nor credit has to go out before data."""
+        whole = self._local_max_data
+        return (
+            self._handshake_confirmed
+            and self._spaces[tls.Epoch.ONE_RTT].ack_at is None
+            and whole.value == whole.sent
+            and not self.credit.is_due(whole.value, self._delivered)
+            and not any(map(self._raise_limit, self._stream_table.touched))
+        )
 
     def _sender(self, stream_id: int) -> QuicStreamSender | None:
-        stream = dict.get(self._stream_table, stream_id)
+        stream = self._stream_table.look_up(stream_id)
         return stream.sender if stream is not None else None
-
-
-def _with_something_to_say(streams: Iterable[QuicStream]) -> Iterator[QuicStream]:
-    for stream in streams:
-        sender, receiver = stream.sender, stream.receiver
-        if (
-            not sender.buffer_is_empty
-            or sender.reset_pending
-            or receiver.stop_pending
-            or stream.is_finished
-        ):
-            yield stream

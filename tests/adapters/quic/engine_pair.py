@@ -109,7 +109,12 @@ class EnginePair:
             self.now = max(self.now, min(times) + TIMER_SLACK_S)
             while self._flying and self._flying[0][0] <= self.now:
                 _, _, side, datagram = heapq.heappop(self._flying)
-                side.engine.receive(datagram, self.now)
+                row = [datagram]
+                while (
+                    self._flying and self._flying[0][0] <= self.now and self._flying[0][2] is side
+                ):
+                    row.append(heapq.heappop(self._flying)[3])
+                side.engine.receive(row, self.now)
             for side in (self.client, self.server):
                 at = side.engine.timer()
                 if at is not None and at <= self.now:
