@@ -111,13 +111,6 @@ class Pacer(QuicPacketPacer):
                 return now + max(self.packet_time, TIMER_S)
         return None
 
-    def has_room_for_two(self, now: float) -> bool:
-        """Whether one packet may go now, and another after it."""
-        if self.packet_time is None:
-            return True
-        self.update_bucket(now=now)
-        return self.bucket_time > self.packet_time
-
     def update_rate(self, congestion_window: int, smoothed_rtt: float) -> None:
         """The window or the round trip has changed."""
         super().update_rate(congestion_window, smoothed_rtt)

@@ -52,7 +52,7 @@ from adapters.quic.boundary import (
 from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
-from adapters.quic.shortcut import read_row, write_row
+from adapters.quic.shortcut import one_packet, read_row, write_row
 from adapters.quic.streams import StreamTable
 from domain.connectivity.bucket import TokenBucket
 from domain.limits import (
@@ -398,9 +398,12 @@ class Engine(QuicConnection):
     def _write_application(
         self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
     ) -> None:
-        waiting = self._stream_table.waiting()
-        if len(waiting) == 1 and network_path.is_validated and self._has_only_data:
-            write_row(self, waiting[0], builder, now)
+        if self._handshake_confirmed and network_path.is_validated and self._stream_table.waiting():
+            if not self._has_only_data:
+                with one_packet(builder):
+                    super()._write_application(builder, network_path, now)
+            if self._has_only_data:
+                write_row(self, self._stream_table.waiting()[0], builder, now)
         super()._write_application(builder, network_path, now)
 
     def _write_ack_frame(
@@ -457,10 +460,10 @@ class Engine(QuicConnection):
 
     @property
     def _has_only_data(self) -> bool:
-        """Whether neither an acknowledgement nor credit has to go out before data."""
+        """Whether there is nothing to send but what waits on one stream."""
         whole = self._local_max_data
         return (
-            self._handshake_confirmed
+            len(self._stream_table.waiting()) == 1
             and self._spaces[tls.Epoch.ONE_RTT].ack_at is None
             and whole.value == whole.sent
             and not self.credit.is_due(whole.value, self._delivered)

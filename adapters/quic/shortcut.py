@@ -8,7 +8,8 @@ what else there is to say.
 
 # ruff: noqa: SLF001 - like `engine`, it touches what aioquic keeps to itself
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from aioquic import tls
@@ -18,11 +19,9 @@ from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.quic.crypto import CryptoPair
 from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet import QuicFrameType, QuicPacketType, decode_packet_number
-from aioquic.quic.packet_builder import QuicPacketBuilder, QuicSentPacket
-from aioquic.quic.recovery import MAX_ACK_RANGES
+from aioquic.quic.packet_builder import QuicPacketBuilder, QuicPacketBuilderStop, QuicSentPacket
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketPacer
 from aioquic.quic.stream import QuicStream
-
-from adapters.quic.congestion import Pacer
 
 LookUp = Callable[[int], QuicStream | None]
 
@@ -211,6 +210,32 @@ def _read_number(data: bytes, position: int) -> tuple[int, int]:
     return int.from_bytes(data[position:end], "big") & _VARINT_MASKS[size], end
 
 
+class _EnoughError(QuicPacketBuilderStop):
+    """The one packet is written; what else stops aioquic stops it for now."""
+
+
+@contextmanager
+def one_packet(builder: QuicPacketBuilder) -> Iterator[None]:
+    """Let aioquic write one packet and no more: with that it has said what there is to say besides bulk."""
+    start_packet, is_begun = builder.start_packet, False
+
+    def start_first(packet_type: QuicPacketType, crypto: CryptoPair) -> None:
+        nonlocal is_begun
+        if is_begun:
+            raise _EnoughError
+        is_begun = True
+        start_packet(packet_type, crypto)
+
+    builder.start_packet = start_first  # type: ignore[method-assign]
+    try:
+        with suppress(_EnoughError):
+            yield
+    finally:
+        builder.start_packet = start_packet  # type: ignore[method-assign]
+        if builder._packet is not None:
+            builder._end_packet()
+
+
 def write_row(
     connection: QuicConnection, stream: QuicStream, builder: QuicPacketBuilder, now: float
 ) -> None:
@@ -219,11 +244,10 @@ def write_row(
     Args:
         connection: The connection, whose handshake is confirmed and whose path is validated.
         stream: The one stream that has something to send.
-        builder: Where to; nothing is in it yet.
+        builder: Where to; no packet in it is begun.
         now: The present time.
     """
     sender, pacer = stream.sender, connection._loss._pacer
-    assert isinstance(pacer, Pacer)
     if stream.is_blocked or not len(sender._pending):
         return
     pending = sender._pending[0]
@@ -233,17 +257,27 @@ def write_row(
         stream.max_stream_data_remote,
         pending.stop,
     )
-    packets = min(limit - start, builder.max_flight_bytes or 0) // size
+    flight = (builder.max_flight_bytes or 0) - builder._flight_bytes
+    packets = min(limit - start, flight) // size
     crypto, stop = connection._cryptos[tls.Epoch.ONE_RTT], start
     for _ in range(packets - 1):
-        if not pacer.has_room_for_two(now):
+        if not _has_room_for_two(pacer, now):
             break
         stop = _write_packet(builder, crypto, stream, stop, size, connection._spin_bit)
         pacer.update_after_send(now)
     if stop > start:
+        builder._datagram_init = True  # what may still go is less now
         sender._pending.subtract(start, stop)
         sender.highest_offset = max(highest, stop)
         connection._remote_max_data_used += sender.highest_offset - highest
+
+
+def _has_room_for_two(pacer: QuicPacketPacer, now: float) -> bool:
+    """Whether one packet may go now, and another after it."""
+    if pacer.packet_time is None:
+        return True
+    pacer.update_bucket(now=now)
+    return pacer.bucket_time > pacer.packet_time
 
 
 def _write_packet(
