@@ -103,6 +103,7 @@ async def join(
     wanted = Invite.decode(text)
     owner = documents.find(wanted.document)
     if owner is not None and owner.document.role is not None:
+        _want(wanted, peers)
         return owner
     if wanted.inviter == environment.key.peer:
         raise InviteError(
@@ -114,6 +115,8 @@ async def join(
     link = await connect()
     if owner is None:  # else joining was interrupted before
         owner = await _open_new(wanted, environment, documents)
+    for peer, addresses in wanted.hosts:  # once we are a member we have to find the others again
+        await peers.remember(peer, addresses)
     pair = owner.document.keyring.latest_prekey
     assert pair is not None  # kept before the document was opened
     statement = join_statement(wanted.document, environment.key.peer, pair.prekey.digest())
@@ -130,10 +133,13 @@ async def join(
         with suppress(StorageError):
             await documents.forget(owner)
         raise
-    for peer, addresses in wanted.hosts:
-        peers.want(peer, addresses)
-        await peers.remember(peer)
+    _want(wanted, peers)
     return owner
+
+
+def _want(invite: Invite, peers: Peers) -> None:
+    for peer, addresses in invite.hosts:
+        peers.want(peer, addresses)
 
 
 class _Connector:

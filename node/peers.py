@@ -16,7 +16,7 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.duplicate import is_replaced
 from domain.connectivity.lifecycle import AT_REST, Lifecycle, State, Step
 from domain.connectivity.strategy import Action, blame, connection_lost, strategy_of
-from domain.errors import DialError, NetworkError, StorageError
+from domain.errors import DialError, NetworkError
 from domain.events import (
     ConnectionActive,
     NetworkErrorMet,
@@ -32,12 +32,11 @@ from domain.limits import (
     DIAL_S_MAX,
     HEARTBEAT_ANSWER_S_MAX,
     HEARTBEAT_S,
-    PEER_ADDRESSES_MAX,
     PEERS_DIALLED_MAX,
     UNUSED_S_MAX,
 )
 from domain.ports.network import Connection
-from domain.ports.storage import PeerRecord
+from node.address_book import AddressBook
 from node.bell import Bell
 from node.deadlines import INSTANT_S, Deadlines
 from node.link import Link
@@ -75,7 +74,7 @@ class Peers:
         self._queue: deque[PeerId] = deque()
         self._dial_count = 0
         self._bell = Bell()
-        self._news = Bell()
+        self._book = AddressBook(self.known, environment.store, environment.clock)
         self._is_outage = False
         self._returned_at = float("-inf")
         self._is_closing = False
@@ -105,7 +104,7 @@ class Peers:
             self._status(record.peer).addresses = record.addresses
         self._runtime.spawn(self._accept(), "accept")
         self._runtime.spawn(self._watch(), "peers")
-        self._runtime.spawn(self._remember_all(), "remember peers")
+        self._runtime.spawn(self._book.run(), "remember peers")
 
     def _status(self, peer: PeerId) -> PeerStatus:
         status = self.known.get(peer)
@@ -135,12 +134,17 @@ class Peers:
         if peer == self.own_id:
             return
         status = self._status(peer)
-        is_news = self._learn(status, addresses)
+        is_news = self._book.learn(status, addresses)
         if not status.is_wanted or is_news:
             status.is_wanted = True
             self._dial_soon(peer, status)
-        if status.is_news:
-            self._news.ring()
+
+    async def remember(self, peer: PeerId, addresses: Sequence[str]) -> None:
+        """Keep on disk where somebody is whom we are about to want; durable on return, unless the disk fails."""
+        if peer != self.own_id:
+            status = self._status(peer)
+            self._book.learn(status, addresses)
+            await self._book.save(peer, status)
 
     def sign_of_life(self, peer: PeerId, nearby: Sequence[str] = ()) -> None:
         """Dial a wanted peer now, whatever it waits for: it was seen nearby, or somebody has just heard it."""
@@ -162,13 +166,6 @@ class Peers:
             if status.is_wanted and status.link is None and status.dial is None:
                 status.tries = status.failures = 0
                 self._dial_at(peer, status, now + self._share())
-
-    def _learn(self, status: PeerStatus, addresses: Sequence[str]) -> bool:
-        merged = tuple(dict.fromkeys((*addresses, *status.addresses)))[:PEER_ADDRESSES_MAX]
-        is_news = merged != status.addresses
-        status.addresses = merged
-        status.is_news |= is_news
-        return is_news
 
     def _dial_soon(self, peer: PeerId, status: PeerStatus) -> None:
         """Dial now, but not so often that signs of life make us a nuisance."""
@@ -442,8 +439,7 @@ class Peers:
             self._deadlines.set((Due.HEARTBEAT, peer), now + HEARTBEAT_S)
         else:
             self._deadlines.forget((Due.HEARTBEAT, peer))
-        if self._learn(status, (connection.remote_address,)):
-            self._news.ring()
+        self._book.learn(status, (connection.remote_address,))
         self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
 
     async def _serve(self, link: Link, status: PeerStatus) -> None:
@@ -470,31 +466,9 @@ class Peers:
         self._take_error(peer, status, connection_lost(code, reason, by_peer=by_peer))
         self._forget_stranger(peer, status)
 
-    # -- Remembering --
-
-    async def remember(self, peer: PeerId) -> None:
-        """Keep on disk where a wanted peer is, if that is news; after a full disk again at the next news."""
-        status = self.known.get(peer)
-        if status is None or not (status.is_news and status.is_wanted):
-            return
-        seen_us = self._clock.timestamp_us() if status.link is not None else 0
-        record = PeerRecord(peer=peer, addresses=status.addresses, seen_us=seen_us)
-        try:
-            await self._store.save_peer(record)
-        except StorageError as error:
-            logger.warning("peers.not_remembered", extra={"peer": peer.short, "error": str(error)})
-        else:
-            status.is_news = status.addresses != record.addresses
-
-    async def _remember_all(self) -> None:
-        """Keep on disk where wanted peers are; strangers leave no trace there."""
-        while True:
-            for peer in tuple(self.known):
-                await self.remember(peer)
-            await self._news.wait()
-
     async def close(self) -> None:
         """Close every connection, telling each peer that we stop."""
         self._is_closing = True
         await self._network.close(CloseCode.SHUTTING_DOWN, "the node stops")
         self._bell.stop()
+        self._book.close()
