@@ -237,29 +237,30 @@ class Exchange:
         if self._session.owes_done:
             self._session.announce(sum(heights[log].count - count for log, count in wanted.items()))
             self._held.clear()
-        recent = self.owner.archive.recent.since(wanted)
+        rewinds, recent = self._session.rewinds, self.owner.archive.recent.since(wanted)
         if recent is not None and not self._session.owes_done:
-            await self._send(recent)  # live edits wait for nobody's turn
+            await self._send(recent, rewinds)  # live edits wait for nobody's turn
         elif recent is not None:
             async with self._turns.turn(self.owner.used):
-                await self._send(recent)
+                await self._send(recent, rewinds)
         else:
             await self._send_from_store()
         return True
 
-    async def _send(self, operations: Sequence[Operation]) -> None:
+    async def _send(self, operations: Sequence[Operation], rewinds: int) -> None:
+        """Send what was read when the peer had asked for earlier operations so often; if it has again, no more."""
         size_bytes = sum(len(operation.body) + OPERATION_BYTES for operation in operations)
         lane = self._session.choose_lane(size_bytes)
         for operation in operations:
             height = self._heights().get(operation.log)
             if height is not None and operation.header.seq_num < height.count:
-                self._session.send(operation, lane)
+                self._session.send(operation, lane, rewinds=rewinds)
                 await self._flush()
 
     async def _send_from_store(self) -> None:
         """Send everything that the peer lacks, in arrival order, page by page; what comes meanwhile included."""
-        after = 0
-        while True:
+        after, rewinds = 0, self._session.rewinds
+        while rewinds == self._session.rewinds:
             have = self._session.known()
             stored, heights = self.owner.document.account.stored, self._heights()
             for log, height in stored.items():
@@ -276,7 +277,7 @@ class Exchange:
                 )
                 if not arrivals:
                     return
-                await self._send([from_stored(arrival.operation) for arrival in arrivals])
+                await self._send([from_stored(arrival.operation) for arrival in arrivals], rewinds)
             after = arrivals[-1].index
 
     # -- Reading --

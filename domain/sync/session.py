@@ -210,6 +210,8 @@ class SyncSession:
         self._done_by_them = 0
         self._nacked: set[tuple[LogKey, int]] = set()
         self._offered: set[tuple[LogKey, int]] = set()
+        self.rewinds = 0
+        """How often the peer was to be sent again what had been sent; what was read before that is outdated."""
         self._lane: Lane | None = None
         self._messages: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
 
@@ -307,10 +309,19 @@ class SyncSession:
                 self._lane = lane
         return lane
 
-    def send(self, operation: Operation, lane: Lane = Lane.LIVE) -> None:
-        """Send an operation, unless it is not the next that the peer needs of its log."""
+    def send(
+        self, operation: Operation, lane: Lane = Lane.LIVE, *, rewinds: int | None = None
+    ) -> None:
+        """Send an operation, unless the peer needs none of its log up to there.
+
+        Args:
+            operation: The next of its log that the peer needs.
+            lane: Where.
+            rewinds: What `rewinds` was when that was so; since then the peer may have asked for an earlier one.
+        """
         log, seq_num = operation.log, operation.header.seq_num
-        if seq_num < max(self._theirs.get(log, 0), self._sent.get(log, 0)):
+        is_outdated = rewinds is not None and rewinds != self.rewinds
+        if is_outdated or seq_num < max(self._theirs.get(log, 0), self._sent.get(log, 0)):
             return
         self._sent[log] = seq_num + 1
         for message in self._outgoing[lane].compact(operation):
@@ -322,8 +333,12 @@ class SyncSession:
             self._offered
         ) < limits.PARKED_OPERATIONS_MAX:
             self._offered.add((log, seq_num))
-            self._theirs[log] = min(self._theirs.get(log, 0), seq_num)
-            self._sent[log] = min(self._sent.get(log, 0), seq_num)
+            self._rewind(log, seq_num)
+
+    def _rewind(self, log: LogKey, seq_num: int) -> None:
+        self.rewinds += 1
+        self._theirs[log] = min(self._theirs.get(log, 0), seq_num)
+        self._sent[log] = min(self._sent.get(log, 0), seq_num)
 
     @property
     def owes_done(self) -> bool:
@@ -452,8 +467,7 @@ class SyncSession:
             self.state = State.PAUSED
             return [SendingPaused(log, message.seq_num, message.reason)]
         self._nacked.add(place)
-        self._theirs[log] = min(self._theirs.get(log, 0), message.seq_num)
-        self._sent[log] = min(self._sent.get(log, 0), message.seq_num)
+        self._rewind(log, message.seq_num)
         return []
 
 

@@ -311,6 +311,21 @@ def test_damaged_operation_is_sent_again_once() -> None:
     assert one.is_live
 
 
+def test_what_was_read_before_a_rejection_leaves_no_gap_after_it() -> None:
+    one, other, first = damaged_pair()
+    second = one.device.write(Kind.UPDATE, b"y")
+    one.held.append(second)
+    one.work()
+    rewinds = one.session.rewinds
+    other.session.reject(first.log, first.header.seq_num, "wrong-backlink")
+    other.say()
+    one.hear(other.outbox.popleft())
+    one.session.send(second, rewinds=rewinds)
+    assert not one.session.backlog
+    pump(one, other)
+    assert one.heights() == other.heights()
+
+
 def test_session_pauses_when_an_operation_is_damaged_twice() -> None:
     one, other, operation = damaged_pair()
     lose_next(one, other, operation)
