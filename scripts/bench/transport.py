@@ -112,6 +112,7 @@ async def measure_round(plan: Plan) -> dict[str, Any]:
             "handshake_ms": handshake,
             "live_under_bulk_ms": live["latency_ms"],
             "bulk_beside_live_mb_s": live["bulk_mb_s"],
+            "bulk_alone_mb_s": live["bulk_alone_mb_s"],
         }
 
 

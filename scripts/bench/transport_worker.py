@@ -194,7 +194,7 @@ class TransportWorker:
         return spread(times, 1e6)
 
     async def _live(self, request: Message) -> Message:
-        """Send something small at a steady pace beside bulk, and measure until each answer is there."""
+        """Send small messages at a steady pace beside bulk, which has been alone as long; measure until each answer."""
         connection = self._connections[-1]
         bulk = connection.channel(channel_name(request["bulk"]), Priority.LOW)
         live = connection.channel(channel_name(request["live"]), Priority.HIGH)
@@ -214,6 +214,9 @@ class TransportWorker:
 
         filling = self._group.create_task(fill())
         await asyncio.sleep(SETTLE_S)
+        began, before = time.perf_counter(), bulk_bytes
+        await asyncio.sleep(request["count"] * LIVE_PACE_S)
+        alone = (bulk_bytes - before) / (time.perf_counter() - began)
         reading = self._group.create_task(read())
         began, before = time.perf_counter(), bulk_bytes
         for number in range(request["count"]):
@@ -222,7 +225,11 @@ class TransportWorker:
         await reading
         rate = (bulk_bytes - before) / (time.perf_counter() - began)
         filling.cancel()
-        return {"latency_ms": spread(times, 1e3), "bulk_mb_s": rate / 1e6}
+        return {
+            "latency_ms": spread(times, 1e3),
+            "bulk_mb_s": rate / 1e6,
+            "bulk_alone_mb_s": alone / 1e6,
+        }
 
     async def _crowd(self, request: Message) -> Message:
         """Open so many connections, use each, and leave them open."""

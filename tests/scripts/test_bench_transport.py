@@ -41,6 +41,7 @@ def test_benchmark_measures_everything() -> None:
         *(f"{spread}.{percent}" for spread in spreads for percent in ("p50", "p99")),
         *(f"connections.{each}" for each in of_connections),
         "bulk_beside_live_mb_s",
+        "bulk_alone_mb_s",
     }
     assert all(value >= 0 for value in figures.values())
     assert all(figures[f"throughput_mb_s.{kind}"] > 0 for kind in kinds)
