@@ -296,9 +296,14 @@ class Document:
             self.rebuild_reason = "a change of membership has changed what counts"
         return self.rebuild_reason is not None
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether somebody has a transaction of `ydoc` open."""
+        return is_in_transaction(self.ydoc)
+
     def show(self) -> None:
         """Apply to `ydoc` what is committed and not yet visible, unless the embedder has a transaction open."""
-        if self.has_returned or is_in_transaction(self.ydoc):
+        if self.has_returned or self.is_in_transaction:
             return
         with self.pending.showing() as updates:
             try:

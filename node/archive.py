@@ -17,6 +17,7 @@ from domain.sealing import NONCE_BYTES, open_record, seal_record
 from node.environment import Environment
 from node.recent import RecentOperations
 from node.stored import from_stored, to_stored
+from node.transactions import until_none_open
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +206,7 @@ class DocumentArchive:
         while (judged := await self._feed(replica)) is None:
             document.replica = replica
             replica = document.start_rebuild()
+        await until_none_open(document)
         document.finish_rebuild(replica)
         return judged
 

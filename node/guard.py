@@ -25,6 +25,7 @@ from domain.record import DocumentRecord
 from domain.renewal import moved, plan_rescue, with_new_logs
 from node.archive import DocumentArchive
 from node.environment import Environment
+from node.transactions import until_none_open
 
 RESTORED = "restored"
 COPIED = "copied"
@@ -156,10 +157,12 @@ class CloneGuard:
         self._archive.start_again(archive.arrival_index)
 
     async def _bring_up(self, record: DocumentRecord) -> tuple[Document, DocumentArchive]:
+        """Open the document as it is stored now, to be put in the place of what is here at once."""
         document = self._document
         fresh = Document(document.key, document.document, record, document.keyring)
         archive = DocumentArchive(fresh, self._environment)
         await archive.load()
+        await until_none_open(document)
         return fresh, archive
 
     async def _take_fork(self, fork: Fork) -> None:
