@@ -20,6 +20,7 @@ from domain.authorship import Author
 from domain.codec import CodecError
 from domain.crdt.engine import apply, is_in_transaction, make_doc
 from domain.crdt.replica import Judged, Replica
+from domain.crdt.walker import walk_update
 from domain.errors import (
     EngineError,
     IdentifierError,
@@ -217,6 +218,14 @@ class Document:
             return
         body = Claim(log_id=self.author.content_log.log_id, clients=tuple(sorted(clients)))
         self.author.write_control(Kind.CLAIM, body, now_us=now_us, entropy=entropy)
+
+    def refuse_unacceptable(self) -> None:
+        """Take back what is pending, if there is something in it that nobody would accept; `events` says so."""
+        try:
+            for update in self.pending:
+                walk_update(update)
+        except UpdateError as error:
+            self._take_back(str(error), ())
 
     def _take_back(self, reason: str, group: Sequence[bytes]) -> None:
         updates = self.pending.refuse(group)

@@ -135,6 +135,7 @@ class CloneGuard:
     async def _make_plan(self) -> DocumentRecord:
         """Make our next record: once, since what it takes from the store is deleted there next."""
         document = self._document
+        document.refuse_unacceptable()
         ends = document.ledger.built_on(self._diverged) if self._diverged is not None else {}
         record = with_new_logs(document.record, self._environment.entropy)
         own = [
@@ -163,6 +164,7 @@ class CloneGuard:
         archive = DocumentArchive(fresh, self._environment)
         await archive.load()
         await until_none_open(document)
+        document.refuse_unacceptable()
         return fresh, archive
 
     async def _take_fork(self, fork: Fork) -> None:

@@ -5,11 +5,13 @@ import copy
 from collections.abc import Awaitable, Callable
 from random import Random
 
+from pycrdt import Doc
+
 from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
-from domain.events import CloneDetected
+from domain.events import CloneDetected, EditsRefused
 from node import Document
 from node.simulation import NodeNetwork
 from tests.simulation.village import Villager, running
@@ -195,6 +197,32 @@ def test_edits_while_a_slow_disk_takes_back_what_was_lost_are_kept(seed: int) ->
 
     for number in range(4):
         play(seed + number, story)
+
+
+def test_what_nobody_accepts_is_refused_while_it_goes_on_in_new_logs(seed: int) -> None:
+    async def story(world: SimulatedWorld) -> None:
+        async with running(world.machine("alice")) as alice_node:
+            alice = await alice_node.create("notes")
+            bob = await start(world, alice)
+            backup = copy.deepcopy(bob.disk.content)
+            async with running(bob) as bob_node:
+                document = await bob_node.document(alice.id)
+                document.text("body").insert(0, "lost ")
+                await document.durable("peers:1")
+            bob.disk.content, bob.disk.write_s = backup, (0.3, 0.6)
+            async with running(bob) as bob_node:
+                villager = Villager(bob_node, await bob_node.document(alice.id))
+                document, state = villager.document, villager.state
+                while not state.has_returned:  # noqa: ASYNC110 - nothing tells of it before it is mended
+                    await asyncio.sleep(0.01)
+                document.map("more")["within"] = Doc()
+                await villager.until(EditsRefused)
+                await villager.until(CloneDetected)
+                document.text("body").insert(0, "on ")
+                await equal(alice, document)
+                assert sorted(text(alice).split()) == ["begun", "lost", "on"]
+
+    play(seed, story)
 
 
 def test_crash_while_it_goes_on_in_new_logs_loses_nothing_and_repeats_nothing(seed: int) -> None:
