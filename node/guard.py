@@ -59,6 +59,7 @@ class CloneGuard:
         self._fork: Fork | None = None
         self._held_header = b""
         self._rivals: list[Operation] = []
+        self._has_cut = False
 
     @property
     def is_due(self) -> bool:
@@ -114,6 +115,11 @@ class CloneGuard:
         rivals, self._rivals = self._rivals, []
         return rivals
 
+    def take_cut(self) -> bool:
+        """Whether the ends of logs were deleted since this was asked last: peers have to be asked for theirs."""
+        has_cut, self._has_cut = self._has_cut, False
+        return has_cut
+
     async def act(self) -> None:
         """Take in a fork, or go on in new logs; durable on return, but for the edits that are written again.
 
@@ -156,6 +162,7 @@ class CloneGuard:
         told = "was added again" if reason is None else f"was {reason}"
         document.go_on_as(fresh, f"this device {told}: it goes on in new logs")
         self._archive.start_again(archive.arrival_index)
+        self._has_cut |= bool(ends)
 
     async def _bring_up(self, record: DocumentRecord) -> tuple[Document, DocumentArchive]:
         """Open the document as it is stored now, to be put in the place of what is here at once."""

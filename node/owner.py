@@ -84,6 +84,8 @@ class DocumentOwner:
         self.sorting = Sorting(document, self.archive, self.guard, publish)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
+        self.on_cut: dict[Callable[[], object], None] = {}
+        """Called when the ends of logs were deleted here, for which others have something else."""
         self.on_change: Callable[[], None] = lambda: None
         self.body_bytes = 0
         """Bytes of all content that we wrote, before sealing."""
@@ -275,6 +277,8 @@ class DocumentOwner:
         if self.guard.is_due:
             await self._until_stored(self.guard.act)
             await self._take_rivals(self.guard.take_rivals())
+            for call in tuple(self.on_cut) if self.guard.take_cut() else ():
+                call()
         batch = Batch()
         # What we give goes into a step of its own: content is sealed under what is announced already.
         if await self.courier.prepare():

@@ -151,8 +151,9 @@ def test_restored_backup_that_was_written_to_first_loses_nothing(seed: int) -> N
                     document.text("body").insert(0, word)
                     await document.durable()
                 world.network.heal()
-                await equal(alice, document)
-                await until(alice, lambda each: len(text(each).split()) == 6)
+                async with asyncio.timeout(SOON_S):
+                    await until(alice, lambda each: len(text(each).split()) == 6)
+                    await equal(alice, document)
                 await villager.until(CloneDetected)
             async with running(bob) as bob_node:
                 document = await bob_node.document(alice.id)
