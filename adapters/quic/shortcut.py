@@ -3,7 +3,7 @@
 A row of packets that are nothing but the next bytes of a stream is read and written here, with the same effect, to the
 byte, as if aioquic did it. Whatever is in any way special is left to aioquic: other frames, gaps, ends of streams,
 limits that are passed, key updates, packets that came before. So is the last packet that may go, in which aioquic says
-what else there is to say.
+what else there is to say; a ping, for instance, goes out with the row, but not in its first packet.
 """
 
 # ruff: noqa: SLF001 - like `engine`, it touches what aioquic keeps to itself
@@ -73,6 +73,7 @@ def _is_steady(connection: QuicConnection) -> bool:
         and len(paths) == 1
         and paths[0].is_validated
         and connection._quic_logger is None
+        and any(each.cid == connection.host_cid for each in connection._host_cids)
         and not connection._cryptos[tls.Epoch.ZERO_RTT].recv.is_valid()
     )
 
@@ -231,7 +232,7 @@ def one_packet(builder: QuicPacketBuilder) -> Iterator[None]:
         with suppress(_EnoughError):
             yield
     finally:
-        builder.start_packet = start_packet  # type: ignore[method-assign]
+        del builder.start_packet
         if builder._packet is not None:
             builder._end_packet()
 
