@@ -20,7 +20,6 @@ from domain.authorship import Author
 from domain.codec import CodecError
 from domain.crdt.engine import apply, is_in_transaction, make_doc
 from domain.crdt.replica import Judged, Replica
-from domain.crdt.walker import walk_update
 from domain.errors import (
     EngineError,
     IdentifierError,
@@ -219,14 +218,6 @@ class Document:
         body = Claim(log_id=self.author.content_log.log_id, clients=tuple(sorted(clients)))
         self.author.write_control(Kind.CLAIM, body, now_us=now_us, entropy=entropy)
 
-    def refuse_unacceptable(self) -> None:
-        """Take back what is pending, if there is something in it that nobody would accept; `events` says so."""
-        try:
-            for update in self.pending:
-                walk_update(update)
-        except UpdateError as error:
-            self._take_back(str(error), ())
-
     def _take_back(self, reason: str, group: Sequence[bytes]) -> None:
         updates = self.pending.refuse(group)
         self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
@@ -275,15 +266,17 @@ class Document:
         self.ledger.trim()
         return Received(admitted, forged)
 
+    def look_for_returned(self, operations: Iterable[Operation]) -> None:
+        """See whether committed operations of others are ours, before they are applied."""
+        own_logs = self.own_logs
+        self.has_returned |= any(operation.root in own_logs for operation in operations)
+
     def apply(self, operations: Sequence[Operation]) -> Judged:
         """Judge committed operations of others and apply them; in causal order.
 
         Where the engine fails, or what was applied counts no longer, `rebuild_reason` is set and the rest of the batch
         is left to the rebuild.
         """
-        own_logs = self.own_logs
-        if any(operation.root in own_logs for operation in operations):
-            self.has_returned = True
         if self._look_for_outdated():
             return Judged()
         try:
@@ -382,9 +375,10 @@ class Document:
         """Become what was brought up from the store with our new logs, and with the edits that were pending here.
 
         Args:
-            fresh: This document.
+            fresh: This document, which has adopted what is pending here and not refused by all.
             reason: Why, for the event.
         """
+        _, refused, why = self.pending.split()
         fresh.release()
         self.record, self.ledger = fresh.record, fresh.ledger
         self._current, parked = None, self.gate.parked
@@ -393,6 +387,13 @@ class Document:
         self.account = fresh.account
         fresh.pending.go_on_from(self.pending)
         self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
+        if refused:
+            self.pending.refused = range(
+                self.pending.total_count - len(refused), self.pending.total_count
+            )
+            self.events.append(
+                EditsRefused(document=self.document, reason=why, updates=tuple(refused))
+            )
         self.has_returned = False
         self.ydoc = self._adopt(fresh.ydoc)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))

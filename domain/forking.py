@@ -26,7 +26,7 @@ def renamed_log(operations: Sequence[Operation], fork: Fork) -> list[Operation]:
 
 
 def take_pending(old: Document, fresh: Document, fork: Fork, record: DocumentRecord) -> list[bytes]:
-    """Take the edits that wait out of a document, for the one that was brought up with the fork.
+    """Give the edits that wait in a document, for the one that was brought up with the fork.
 
     Args:
         old: The document without the fork.
@@ -34,7 +34,7 @@ def take_pending(old: Document, fresh: Document, fork: Fork, record: DocumentRec
         fork: The fork.
         record: Our logs from now on: new ones, if one of ours forked.
     """
-    updates = old.pending.clear()
+    updates, _, _ = old.pending.split()
     if is_ours(old, fork):
         updates = moved(old, updates, {}, record)
     names = fresh.replica.renaming.names_up_to(fork.held)

@@ -32,10 +32,14 @@ class PendingEdits:
         self._is_showing = False
         self.refused = range(0)
         """Which of all updates that were ever taken were last given back as refused."""
+        self._carried = 0
+        self._staged_before = 0
 
     @property
     def staged_count(self) -> int:
         """How many of all updates that were ever taken no longer wait."""
+        if self._carried > 0:
+            return self._staged_before
         return self.total_count - len(self._updates)
 
     @property
@@ -62,10 +66,23 @@ class PendingEdits:
         return True
 
     def go_on_from(self, other: "PendingEdits") -> None:
-        """Count on where others that this replaces have stopped."""
-        self.total_count += other.total_count
-        self.total_bytes += other.total_bytes
+        """Count on where others that this replaces have stopped: what this has is what waited there, and more.
+
+        What waited there counts as staged when all of it is.
+        """
+        self._carried, self._staged_before = len(self._updates), other.staged_count
+        self.total_count, self.total_bytes = other.total_count, other.total_bytes
         self.refused = other.refused
+
+    def split(self) -> tuple[list[bytes], list[bytes], str]:
+        """Give what waits up to the first update that nobody accepts; that one, and all that was made after it; why."""
+        updates = list(self._updates)
+        for index, update in enumerate(updates):
+            try:
+                walk_update(update)
+            except UpdateError as error:
+                return updates[:index], updates[index:], str(error)
+        return updates, [], ""
 
     def next_group(self) -> list[bytes]:
         """Take out what the next operation carries: at most 64 KiB (or one larger update), 1,024 updates."""
@@ -77,23 +94,26 @@ class PendingEdits:
                 break
             group.append(self._updates.popleft())
         self.size -= sum(map(len, group))
+        self._carried -= len(group)
         return group
 
     def put_back(self, group: Sequence[bytes]) -> None:
         """Undo `next_group`."""
         self._updates.extendleft(reversed(group))
         self.size += sum(map(len, group))
+        self._carried += len(group)
 
     def clear(self) -> list[bytes]:
         """Take out everything."""
         everything = list(self._updates)
         self._updates.clear()
-        self.size = 0
+        self.size = self._carried = 0
         return everything
 
     def refuse(self, group: Sequence[bytes]) -> tuple[bytes, ...]:
         """Take out everything, with a group that was taken out before: nobody accepts it, or what it builds on."""
-        self.refused = range(self.staged_count - len(group), self.total_count)
+        first = max(self.staged_count - len(group), self._staged_before)
+        self.refused = range(first, self.total_count)
         return (*group, *self.clear())
 
     def foreign_clients(

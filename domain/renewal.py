@@ -40,7 +40,7 @@ def plan_rescue(
     updates = [
         update for operation in own if (update := document.replica.read(operation)) is not None
     ]
-    updates += document.pending
+    updates += document.pending.split()[0]
     return Rescue(discard=ends, updates=tuple(moved(document, updates, ends, record)))
 
 

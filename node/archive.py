@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from domain import limits
 from domain.crdt.replica import Judged, Replica
@@ -53,9 +54,14 @@ class DocumentArchive:
         Raises:
             StorageError: It cannot be read.
         """
-        rescue = self._document.record.rescue
+        record = self._document.record
+        rescue = record.rescue
         if rescue is not None and rescue.discard:
             await self._store.discard(self._document.document, rescue.discard)
+            # Once, since peers will give back what was there, and others build on that.
+            record = replace(record, rescue=replace(rescue, discard={}))
+            await self.save_record(record)
+            self._document.record = record
         await self._load_snapshot()
         try:
             judged = await self._replay()

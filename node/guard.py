@@ -141,7 +141,6 @@ class CloneGuard:
     async def _make_plan(self) -> DocumentRecord:
         """Make our next record: once, since what it takes from the store is deleted there next."""
         document = self._document
-        document.refuse_unacceptable()
         ends = document.ledger.built_on(self._diverged) if self._diverged is not None else {}
         record = with_new_logs(document.record, self._environment.entropy)
         own = [
@@ -157,7 +156,7 @@ class CloneGuard:
         document, ends = self._document, record.rescue.discard if record.rescue is not None else {}
         await self._archive.save_record(record)
         fresh, archive = await self._bring_up(record)
-        for update in moved(document, document.pending.clear(), ends, record):
+        for update in moved(document, document.pending.split()[0], ends, record):
             fresh.adopt(update)
         told = "was added again" if reason is None else f"was {reason}"
         document.go_on_as(fresh, f"this device {told}: it goes on in new logs")
@@ -171,7 +170,6 @@ class CloneGuard:
         archive = DocumentArchive(fresh, self._environment)
         await archive.load()
         await until_none_open(document)
-        document.refuse_unacceptable()
         return fresh, archive
 
     async def _take_fork(self, fork: Fork) -> None:

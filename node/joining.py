@@ -115,8 +115,6 @@ async def join(
     link = await connect()
     if owner is None:  # else joining was interrupted before
         owner = await _open_new(wanted, environment, documents)
-    for peer, addresses in wanted.hosts:  # once we are a member we have to find the others again
-        await peers.remember(peer, addresses)
     pair = owner.document.keyring.latest_prekey
     assert pair is not None  # kept before the document was opened
     statement = join_statement(wanted.document, environment.key.peer, pair.prekey.digest())
@@ -126,6 +124,11 @@ async def join(
         proof=wanted.key.sign(Label.JOIN, statement),
     )
     try:
+        for (
+            peer,
+            addresses,
+        ) in wanted.hosts:  # once we are a member we have to find the others again
+            await peers.remember(peer, addresses)
         await _ask_until_admitted(link, owner, request, connect)
     except BaseException:
         peers.detach(wanted.document)

@@ -403,6 +403,7 @@ class DocumentOwner:
             self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
             self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
         document.account.commit(batch.entered, await self.archive.told_ends())
+        document.look_for_returned(batch.entered)
         # At once: nobody may see the one without the other.
         judged = document.apply(batch.entered)
         for listener in tuple(self.on_commit):

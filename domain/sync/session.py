@@ -438,6 +438,8 @@ class SyncSession:
                 outputs.append(ForkSuspected(log, height.count - 1))
         if not message.is_last:
             return outputs
+        if any(self._pages.get(log, 0) < count for log, count in self._theirs.items()):
+            self.rewinds += 1  # the peer has lost what it had
         self._theirs, self._pages = self._pages, {}
         self._sent.clear()
         self._lane = None

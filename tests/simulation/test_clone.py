@@ -5,15 +5,17 @@ import copy
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import pytest
 from pycrdt import Doc
 
 from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
+from domain.errors import RefusedEditsError
 from domain.events import CloneDetected, EditsRefused
 from node import Document
-from node.simulation import NodeNetwork
+from node.simulation import NodeNetwork, _Host
 from tests.simulation.village import Villager, running
 
 WAIT_S = 300
@@ -224,6 +226,131 @@ def test_what_nobody_accepts_is_refused_while_it_goes_on_in_new_logs(seed: int) 
                 assert sorted(text(alice).split()) == ["begun", "lost", "on"]
 
     play(seed, story)
+
+
+async def restored(network: NodeNetwork, alice: Document, bob: Document) -> tuple[_Host, Document]:
+    """Let bob write something, lose it by a backup, and come up again behind a partition."""
+    host = network._now.find("bob")
+    backup = copy.deepcopy(host.machine.disk.content)
+    bob.text("body").insert(0, "lost ")
+    await bob.durable("peers:1")
+    alice.text("body").insert(0, "after ")
+    await alice.durable("peers:1")
+    await host.stop()
+    host.machine.disk.content = backup
+    network.partition("bob")
+    return host, await (await host.start()).document(alice.id)
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.5, 1.0, 1.5, 2.0, 3.0])
+def test_crash_after_the_lost_came_back_and_before_the_fork_is_written_again(
+    seed: int, after_s: float
+) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            bob = await bob_node.join(await alice.invite())
+            host, bob = await restored(network, alice, bob)
+            bob.text("body").insert(0, "fork ")
+            await bob.durable()
+            host.machine.disk.write_s = (0.1, 0.2)
+            owner = bob._owner
+            before = owner.document.own_logs
+            network.heal()
+            while owner.guard._plan is None:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.005)
+            for number in range(150):  # much to be signed, bit by bit
+                bob.array("many").append(f"{number} {'x' * 60_000}")
+            while owner.document.own_logs == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(after_s)
+            await network.crash("bob")
+            bob = await (await host.start()).document(alice.id)
+            for document in (alice, bob):
+                await until(document, lambda each: len(text(each).split()) == 3)
+                assert sorted(text(document).split()) == ["after", "fork", "lost"]
+
+    network.run(scenario)
+
+
+@pytest.mark.parametrize("count", [1, 45])
+def test_durable_means_it_while_edits_move_to_new_logs(seed: int, count: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            bob = await bob_node.join(await alice.invite())
+            host, bob = await restored(network, alice, bob)
+            host.machine.disk.write_s = (0.3, 0.6)
+            network.heal()
+            while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            for number in range(count):
+                bob.array("many").append(f"{number} {'x' * 60_000}")
+            rotating = asyncio.create_task(bob.rotate())  # written by itself, before any edit
+            await asyncio.sleep(0)
+            await bob.durable()
+            await network.crash("bob")
+            rotating.cancel()
+            bob = await (await host.start()).document(alice.id)
+            assert len(bob.array("many")) == count
+            await network.converged(alice, bob)
+
+    network.run(scenario)
+
+
+def test_only_what_nobody_accepts_is_refused_and_nothing_is_lost_that_builds_on_the_rest(
+    seed: int,
+) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            bob = await bob_node.join(await alice.invite())
+            host, bob = await restored(network, alice, bob)
+            host.machine.disk.write_s = (0.3, 0.6)
+            network.heal()
+            while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
+            bob.text("hello").insert(0, "hello")
+            while bob._owner.guard._plan is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            bob.text("hello").insert(5, " world")
+            bob.map("more")["within"] = Doc()
+            bob.text("hello").insert(11, " lost")
+            with pytest.raises(RefusedEditsError):
+                await bob.durable()
+            await until(alice, lambda each: str(each.text("hello")) == "hello world")
+
+    network.run(scenario)
+
+
+def test_who_was_demoted_and_promoted_is_not_told_of_a_backup(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            bob = await bob_node.join(await alice.invite())
+            bob.text("body").insert(0, "x ")
+            await bob.durable("peers:1")
+            network.partition("bob")
+            bob.text("body").insert(0, "offline ")
+            await bob.durable()
+            villager = Villager(bob_node, bob)
+            await alice.set_role(bob_node.peer_id, "pull")
+            await alice.set_role(bob_node.peer_id, "write")
+            await asyncio.sleep(5)
+            network.heal()
+            await asyncio.sleep(60)
+            await network.converged(alice, bob)
+            assert not villager.of_kind(CloneDetected)
+
+    network.run(scenario)
 
 
 def test_crash_while_it_goes_on_in_new_logs_loses_nothing_and_repeats_nothing(seed: int) -> None:

@@ -167,6 +167,7 @@ class Editor:
         ids = {one.position: one.operation_id for one in self.log}
         unknown = self.document.account.unknown_ends()
         self.document.account.commit(entered, {place: ids[place] for place in unknown})
+        self.document.look_for_returned(entered)
         self.last_judged = self.document.apply(entered)
         if self.document.rebuild_reason is not None:
             self.rebuild()
@@ -190,7 +191,7 @@ class Editor:
         again = Editor(fresh, self.entropy)
         again.log = self.log
         again.replay()
-        for update in moved(old, old.pending.clear(), {}, record):
+        for update in moved(old, old.pending.split()[0], {}, record):
             fresh.adopt(update)
         old.go_on_as(fresh, "new logs")
 
