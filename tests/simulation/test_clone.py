@@ -259,7 +259,7 @@ def test_crash_after_the_lost_came_back_and_before_the_fork_is_written_again(
             owner = bob._owner
             before = owner.document.own_logs
             network.heal()
-            while owner.guard._plan is None:  # noqa: ASYNC110 - nothing tells of it
+            while not owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.005)
             for number in range(150):  # much to be signed, bit by bit
                 bob.array("many").append(f"{number} {'x' * 60_000}")
@@ -317,7 +317,7 @@ def test_only_what_nobody_accepts_is_refused_and_nothing_is_lost_that_builds_on_
             while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
             bob.text("hello").insert(0, "hello")
-            while bob._owner.guard._plan is None:  # noqa: ASYNC110
+            while not bob._owner.guard.is_due:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             bob.text("hello").insert(5, " world")
             bob.map("more")["within"] = Doc()
