@@ -86,8 +86,9 @@ class Document:
 
     `ydoc` and what `text`, `map`, `array` and `xml` give are pycrdt's own, with its transactions and observers. An edit
     is visible at once, on disk some milliseconds later (`durable`), and on its way to connected peers then. The event
-    `DocumentReloaded` says that `ydoc` is a new object: fetch the handles again. Everything here belongs to the thread
-    and the event loop that opened the node.
+    `DocumentReloaded` says that `ydoc` is a new object: fetch the handles again. It comes after an open transaction
+    of the old one has ended, up to ten seconds later. Everything here belongs to the thread and the event loop that
+    opened the node.
 
     Args:
         host: The node.
