@@ -138,13 +138,16 @@ class Author:
         cannot read yet asks for what it lacks.
         """
         tips = {tip for tip in self._tips() if not self._ledger.implies(log, tip)}
-        tips |= self._own_standing(log, tips)
+        standing = self._own_standing(log, tips)
+        tips |= standing
         own_tip = self._tip(log)
         for entry in self.staged:
             tips.discard(entry.operation.header.backlink or entry.operation.operation_id)
             tips.difference_update(entry.operation.extension.previous)
             tips.add(entry.operation.operation_id)
-        return sorted(tips - {own_tip} if own_tip is not None else tips)
+        if own_tip is not None:
+            tips.discard(own_tip)
+        return [*sorted(tips & standing), *sorted(tips - standing)]  # the first 64 may have to do
 
     def _own_standing(self, log: LogKey, tips: Collection[OperationId]) -> set[OperationId]:
         """Give what our role hangs on, unless our log or what it builds on next has it in its past already."""
@@ -188,7 +191,7 @@ class Author:
             timestamp=self._timestamp(log, now_us),
             kind=kind,
             document=self._document if seq_num == 0 else None,
-            previous=tuple(self._previous(log)[: limits.PREVIOUS_COUNT_MAX]),
+            previous=tuple(sorted(self._previous(log)[: limits.PREVIOUS_COUNT_MAX])),
             secret=secret.secret_id if secret is not None else None,
         )
         header = sign(

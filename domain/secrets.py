@@ -56,8 +56,10 @@ def rotation(ledger: Ledger, own: PeerId, secret: SecretId) -> Gift:
 
 
 def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
-    """List what members lack and we hold; members that lack the same are served together."""
+    """List what members lack and we hold and may give; members that lack the same are served together."""
     announcements, members = ledger.announcements, ledger.membership.members()
+    if members.get(own, Role.PULL) < Role.READ:
+        return []
     current = current_secret(ledger, held)
     readers: dict[tuple[SecretId, ...], list[PeerId]] = {}
     pullers: list[PeerId] = []

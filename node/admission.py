@@ -101,7 +101,8 @@ class InviteAdmission:
             return "revoked"
         if self._environment.clock.timestamp_us() >= invitation.terms.expires_us:
             return "expired"
-        uses = membership.uses(invite) + len(self._being_admitted.get(invite, ()))
+        in_progress = self._being_admitted.get(invite, set()) - {peer}  # which asks again meanwhile
+        uses = membership.uses(invite) + len(in_progress)
         return "used" if uses >= invitation.terms.uses else None
 
     async def _add(self, owner: DocumentOwner, peer: PeerId, join: Join) -> str | None:
@@ -122,7 +123,8 @@ class InviteAdmission:
         try:
             await owner.write(Kind.ADD, add)
         except NotPermittedError:
-            return "refused"
+            is_member = owner.document.ledger.membership.role(peer) is not None  # it asked twice
+            return None if is_member else "refused"
         finally:
             in_progress.discard(peer)
             if not in_progress:
@@ -199,6 +201,9 @@ class InviteAdmission:
         if refusal is not None:
             raise NotPermittedError(f"the device cannot be let in: its invite is {refusal}")
         joiner.begin()
+        again = self._waiting.pop(place, None)  # it has asked once more meanwhile
+        if again is not None:
+            again.begin()
         return joiner.peer
 
     def _tell(self, owner: DocumentOwner, peer: PeerId) -> None:

@@ -8,7 +8,7 @@ order that differs for each member. Two gifts at once do no harm.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from domain import limits
@@ -64,7 +64,7 @@ class SecretCourier:
         self._presented: dict[PeerId, Prekey] = {}
         self._unreachable: dict[PeerId, bytes] = {}
         self._noticed: dict[bytes, float] = {}
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, bool] | None = None
         self._gifts: list[tuple[float, Gift]] = []
         self._rotate_due = NEVER
         self._notice_due = NEVER
@@ -208,14 +208,15 @@ class SecretCourier:
     def _look(self, now: float) -> None:
         """See what is owed, where something has changed since the last time."""
         ledger, keyring = self._document.ledger, self._document.keyring
-        seen = ledger.control_count, len(keyring.secrets), int(now / DAY_S)
+        is_blocked = self._document.replica.is_blocked
+        seen = ledger.control_count, len(keyring.secrets), int(now / DAY_S), is_blocked
         if seen == self._seen:
             return
         self._seen = seen
         members = ledger.membership.members()
         noticed: dict[bytes, float] = {}
         self._gifts = []
-        for gift in owed(ledger, self._own, keyring.secrets):
+        for gift in owed(ledger, self._own, self._givable()):
             for peer in (*gift.readers, *gift.pullers):
                 noticed[peer] = self._noticed.get(peer, now)
             self._gifts += self._turns(gift, noticed)
@@ -231,6 +232,15 @@ class SecretCourier:
                 self._rotate_due = noticed[ROTATION] + turn * TURN_S
         self._notice_due = self._when_to_publish(now)
         self._noticed = noticed
+
+    def _givable(self) -> Collection[SecretId]:
+        """Give the secrets that we hold and may give: who may not make any, only those of which we have read."""
+        document = self._document
+        held, role = document.keyring.secrets.keys(), document.role
+        if role is not None and role >= Role.WRITE:
+            return held
+        past, announcements = document.replica.seen(), document.ledger.announcements
+        return {secret for secret in held if announcements.is_announced(secret, past)}
 
     def _turns(self, gift: Gift, noticed: dict[bytes, float]) -> list[tuple[float, Gift]]:
         """Cut a gift up by when its parts are our turn; who has no prekey cannot be given anything yet."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from domain import limits
@@ -55,12 +55,24 @@ class Documents:
         self._publish = publish
         self._owners: dict[DocumentId, DocumentOwner] = {}
         self._tasks: dict[DocumentId, asyncio.Task[None]] = {}
+        self._joining: dict[DocumentId, asyncio.Lock] = {}
         self.damaged: dict[DocumentId, CulmError] = {}
         """Documents that are on disk and cannot be opened, each with the reason."""
 
     def __iter__(self) -> Iterator[DocumentOwner]:
         """Go through the documents that are open."""
         return iter(tuple(self._owners.values()))
+
+    @asynccontextmanager
+    async def joining(self, document: DocumentId) -> AsyncIterator[None]:
+        """Let one after the other join a document: the second finds that it is done."""
+        lock = self._joining.setdefault(document, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._joining.pop(document, None)
 
     def find(self, document: DocumentId) -> DocumentOwner | None:
         """Find a document; None where this node does not have it."""

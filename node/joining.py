@@ -101,10 +101,18 @@ async def join(
 ) -> DocumentOwner:
     """Join the document of an invite; see `Node.join`."""
     wanted = Invite.decode(text)
-    owner = documents.find(wanted.document)
-    if owner is not None and owner.document.role is not None:
-        _want(wanted, peers)
-        return owner
+    async with documents.joining(wanted.document):
+        owner = documents.find(wanted.document)
+        if owner is None or owner.document.role is None:
+            owner = await _join(wanted, environment, documents, peers)
+    for peer, addresses in wanted.hosts:
+        peers.want(peer, addresses)
+    return owner
+
+
+async def _join(
+    wanted: Invite, environment: Environment, documents: Documents, peers: Peers
+) -> DocumentOwner:
     if wanted.inviter == environment.key.peer:
         raise InviteError(
             "refused", "this device made the invite itself, and no longer has the document"
@@ -113,7 +121,9 @@ async def join(
         peers.introduce(host, invite_discovery_key(wanted.document, wanted.key.peer))
     connect = _Connector(wanted, environment, peers)
     link = await connect()
-    if owner is None:  # else joining was interrupted before
+    owner = documents.find(wanted.document)
+    has_history = owner is not None and bool(owner.document.heights)
+    if owner is None:  # else joining was interrupted before, or we were a member once
         owner = await _open_new(wanted, environment, documents)
     pair = owner.document.keyring.latest_prekey
     assert pair is not None  # kept before the document was opened
@@ -132,17 +142,12 @@ async def join(
         await _ask_until_admitted(link, owner, request, connect)
     except BaseException:
         peers.detach(wanted.document)
-        # What cannot be deleted serves the next attempt; and a cancellation stays one.
-        with suppress(StorageError):
-            await documents.forget(owner)
+        if not has_history:  # who was removed keeps what it has
+            # What cannot be deleted serves the next attempt; and a cancellation stays one.
+            with suppress(StorageError):
+                await documents.forget(owner)
         raise
-    _want(wanted, peers)
     return owner
-
-
-def _want(invite: Invite, peers: Peers) -> None:
-    for peer, addresses in invite.hosts:
-        peers.want(peer, addresses)
 
 
 class _Connector:
@@ -201,6 +206,11 @@ async def _ask_until_admitted(
             if error.reason != "refused" or not connect.skip(link.peer):
                 raise
             link.detach(owner.document.document)
+            try:
+                link = await connect()
+            except NetworkError:
+                raise error from None
+            continue
         else:
             return
         with suppress(NetworkError):

@@ -1,0 +1,165 @@
+"""Joining in odd circumstances: twice at once, after a removal, while a disk is full, where managers have changed."""
+
+import asyncio
+
+import pytest
+
+from domain.errors import InviteError, NetworkError
+from domain.operations.control import Role
+from node import Node
+from node.simulation import NodeNetwork
+
+LONG_S = 8_000.0
+
+
+async def crash_after_admitting(alice: Node, dave: Node, network: NodeNetwork) -> None:
+    """Let a manager let somebody in, and lose power before it has given any secret."""
+    document = next(iter(alice.owners()))
+    document.courier.due = lambda _: float("inf")  # type: ignore[method-assign,assignment]
+    while dave.peer_id not in document.document.ledger.membership.members():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(1)
+    await network.crash("alice")
+
+
+def test_who_may_only_pull_gives_no_secret(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with (
+            network.node("alice") as alice,
+            network.node("bob") as bob,
+            network.node("dave") as dave,
+        ):
+            document = await alice.create("notes")
+            copy = await bob.join(await document.invite())
+            copy.text("body").insert(0, "before")
+            await network.converged()
+            await document.set_role(bob.peer_id, "pull")
+            await network.converged()
+            joining = asyncio.create_task(dave.join(await document.invite(role="read")))
+            await crash_after_admitting(alice, dave, network)
+            await asyncio.sleep(300)
+            assert not copy._owner.is_closed
+            joining.cancel()
+            bob = await network.restart("bob")  # noqa: PLW2901 - the same, later
+            assert not bob._documents.damaged
+            assert [info.role for info in bob.documents()] == [Role.PULL]
+
+    network.run(scenario)
+
+
+def test_who_was_removed_keeps_its_copy_when_joining_again_fails(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            copy = await bob.join(await document.invite())
+            copy.text("body").insert(0, "my work")
+            await network.converged()
+            await document.remove(bob.peer_id)
+            await copy.wait_until(lambda: copy.role is None)
+            invite = await document.invite()
+            await document.revoke(invite)
+            with pytest.raises(InviteError):
+                await bob.join(invite)
+            assert [info.name for info in bob.documents()] == ["notes"]
+            assert str(copy.text("body")) == "my work"
+            assert (await bob.join(await document.invite())).role is not None
+
+    network.run(scenario)
+
+
+def test_who_joins_twice_at_once_joins_once(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            other = await alice.create("other")
+            await bob.join(await other.invite())  # they are connected
+            document = await alice.create("notes")
+            invite = await document.invite(uses=5)
+            one, two = await asyncio.gather(bob.join(invite), bob.join(invite))
+            one.text("body").insert(0, "bob")
+            await two.durable("peers:1")
+            assert str(document.text("body")) == "bob"
+            assert not bob._documents._joining
+
+    network.run(scenario)
+
+
+def test_who_asks_again_while_the_disk_of_the_inviter_is_full_gets_in(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            await document.durable()
+            invite = await document.invite(uses=1)
+            network.fill_disk("alice")
+            joining = asyncio.create_task(bob.join(invite))
+            await asyncio.sleep(2)
+            network.break_connections("alice", "bob")
+            await asyncio.gather(joining, return_exceptions=True)
+            joining = asyncio.create_task(bob.join(invite))
+            await asyncio.sleep(1.2)
+            network.mend_disk("alice")
+            assert (await joining).role is not None
+            await network.converged()
+
+    network.run(scenario)
+
+
+def test_who_asks_again_while_its_code_is_confirmed_gets_in(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            await document.durable()
+            invite = await document.invite(uses=5, confirm=True)
+            joining = asyncio.create_task(bob.join(invite))
+            await asyncio.sleep(2)
+            network.fill_disk("alice")
+            [code] = alice.waiting(document._owner).values()
+            confirming = asyncio.create_task(document.confirm(code))
+            await asyncio.sleep(0.1)
+            network.break_connections("alice", "bob")
+            await asyncio.gather(joining, return_exceptions=True)
+            joining = asyncio.create_task(bob.join(invite))
+            await asyncio.sleep(1.1)
+            network.mend_disk("alice")
+            await confirming
+            async with asyncio.timeout(30):
+                assert (await joining).role is not None
+
+    network.run(scenario)
+
+
+def test_who_is_refused_by_the_one_and_cannot_reach_the_other_hears_of_it_soon(seed: int) -> None:
+    network = NodeNetwork(seed, virtual_s_max=LONG_S)
+
+    async def scenario() -> None:
+        async with (
+            network.node("ada") as ada,
+            network.node("bob") as bob,
+            network.node("eve") as eve,
+        ):
+            other = await ada.create("other")
+            await eve.join(await other.invite())
+            document = await ada.create("notes")
+            copy = await bob.join(await document.invite(role="manage"))
+            await network.converged()
+            ada.peers.want(bob.peer_id, bob.addresses)
+            invite = await document.invite()
+            await network.converged(document, copy)
+            await copy.set_role(ada.peer_id, "write")
+            await document.wait_until(lambda: document.role is Role.WRITE)
+            await network.converged(document, copy)
+            await network.crash("bob")
+            with pytest.raises((InviteError, NetworkError)):
+                async with asyncio.timeout(100):
+                    await eve.join(invite)
+
+    network.run(scenario)
