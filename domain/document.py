@@ -8,7 +8,6 @@ Invariant: `ydoc` = replica + `pending` edits, at every moment at which no call 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +17,9 @@ from domain import codec, limits
 from domain.account import Account
 from domain.authorship import Author
 from domain.codec import CodecError
-from domain.crdt.engine import apply, is_in_transaction, make_doc
+from domain.crdt.engine import apply, is_in_transaction, make_doc, state_of
 from domain.crdt.replica import Judged, Replica
+from domain.crdt.walker import is_complete
 from domain.errors import (
     EngineError,
     IdentifierError,
@@ -78,6 +78,7 @@ class Document:
         self._start_empty()
         self.on_edit: Callable[[], None] = lambda: None
         self.events: list[Event] = []
+        self._lost: dict[bytes, bool] = {}
         self.rebuild_reason: str | None = None
         self.has_returned = False
         """Whether somebody had operations of our logs that we had not: until we go on in new logs nothing is shown,
@@ -387,21 +388,40 @@ class Document:
         self.account = fresh.account
         fresh.pending.go_on_from(self.pending)
         self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
+        fresh.tell_lost()
+        self.events += fresh.events
         if refused:
-            self.pending.refused = range(
-                self.pending.total_count - len(refused), self.pending.total_count
-            )
             self.events.append(
                 EditsRefused(document=self.document, reason=why, updates=tuple(refused))
             )
+        total, gone = self.pending.total_count, len(refused) + len(fresh._lost)  # noqa: SLF001 - its twin
+        if gone:
+            self.pending.refused = range(max(total - gone, 0), total)
         self.has_returned = False
         self.ydoc = self._adopt(fresh.ydoc)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))
 
     def adopt(self, update: bytes) -> None:
-        """Take an edit that is to be written; as if somebody had just made it."""
-        with suppress(EngineError):  # it builds on something that is gone
-            apply(self.ydoc, update)
+        """Take an edit that is to be written; as if somebody had just made it.
+
+        One that builds on something that is gone is not taken, nor are those that build on it: the engine would hold
+        them back, and everything after them. `tell_lost` says so.
+        """
+        try:
+            if is_complete(update, state_of(self.ydoc)):
+                apply(self.ydoc, update)
+                return
+        except (EngineError, UpdateError):
+            pass
+        self._lost.setdefault(update, False)
+
+    def tell_lost(self) -> None:
+        """Have an event say which edits could not be adopted, once."""
+        updates = tuple(update for update, is_told in self._lost.items() if not is_told)
+        self._lost = dict.fromkeys(self._lost, True)
+        if updates:
+            reason = "they build on something that is gone"
+            self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
 
     # -- Opening and keeping --
 

@@ -70,9 +70,14 @@ class PendingEdits:
 
         What waited there counts as staged when all of it is.
         """
-        self._carried, self._staged_before = len(self._updates), other.staged_count
+        self.carry()
+        self._staged_before = other.staged_count
         self.total_count, self.total_bytes = other.total_count, other.total_bytes
         self.refused = other.refused
+
+    def carry(self) -> None:
+        """Note that what waits now was written before, and is to be written again."""
+        self._carried = len(self._updates)
 
     def split(self) -> tuple[list[bytes], list[bytes], str]:
         """Give what waits up to the first update that nobody accepts; that one, and all that was made after it; why."""
@@ -88,7 +93,11 @@ class PendingEdits:
         """Take out what the next operation carries: at most 64 KiB (or one larger update), 1,024 updates."""
         group: list[bytes] = []
         size = 0
-        while self._updates and len(group) < limits.COALESCE_EDITS_MAX:
+        # What was carried along is written by itself: nothing that comes with it may have it refused.
+        count_max = limits.COALESCE_EDITS_MAX
+        if self._carried > 0:
+            count_max = min(count_max, self._carried)
+        while self._updates and len(group) < count_max:
             size += len(self._updates[0])
             if group and size > limits.COALESCE_BYTES_MAX:
                 break

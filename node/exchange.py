@@ -265,7 +265,7 @@ class Exchange:
             stored, heights = self.owner.document.account.stored, self._heights()
             for log, height in stored.items():
                 told = heights[log].count if log in heights else 0
-                if log in self._held or (told < height.count and have.get(log, 0) >= told):
+                if told < height.count and have.get(log, 0) >= told:
                     have[log] = height.count
             async with self._turns.turn(self.owner.used):
                 arrivals = await self.owner.store.read_missing(
@@ -379,7 +379,9 @@ class Exchange:
                 )
 
     def is_stranger(self) -> bool:
-        """Whether the peer never was a member; while we join, and have nothing yet, we listen to the inviter."""
+        """Whether the peer never was a member; while we join, we listen to whom we ask."""
+        if self._join is not None and self.owner.document.role is None:
+            return False
         is_known = self._is_member() or self._is_former()
         return not is_known and bool(self.owner.document.heights)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from domain.document import Document
 from domain.events import CloneDetected, Event, ForkProven
 from domain.forking import is_ours, take_pending
-from domain.identifiers import Position
+from domain.identifiers import LogKey, Position
 from domain.ledger.branch import Fork
 from domain.operations.kind import is_content
 from domain.operations.operation import Operation
@@ -54,7 +54,7 @@ class CloneGuard:
         self._environment = environment
         self._publish = publish
         self._reason: str | None = None
-        self._diverged: Position | None = None
+        self._diverged: dict[LogKey, int] = {}
         self._plan: DocumentRecord | None = None
         self._fork: Fork | None = None
         self._held_header = b""
@@ -101,14 +101,21 @@ class CloneGuard:
             )
         if held.header.backlink != before:
             return "fork-earlier"
-        if position.log in self._document.own_logs and not is_known_to_fork:
-            self._reason, self._diverged = COPIED, position
+        is_ours = position.log in self._document.own_logs
+        if is_ours and not is_known_to_fork and not self._is_built_on(position):
+            first = self._diverged.get(position.log, position.seq_num)
+            self._reason, self._diverged[position.log] = COPIED, min(first, position.seq_num)
             return "own-fork"
         if self._fork is None:
             parent = None if before is None else await self._archive.operation_of(before)
             self._fork = self._document.ledger.examine_rival(operation, held, parent)
             self._held_header = held.header_bytes
         return BRING_AGAIN if self._fork is not None else "fork-waits"
+
+    def _is_built_on(self, position: Position) -> bool:
+        """Whether others build on what we have there, so that it can no longer be taken back."""
+        ends = self._document.ledger.built_on(position)
+        return any(log.author != position.log.author for log in ends)
 
     def take_rivals(self) -> list[Operation]:
         """Take out the operations that were stored because they prove forks."""
@@ -127,21 +134,25 @@ class CloneGuard:
             StorageError: The disk does not take it; nothing has changed, or it is finished at the next start.
         """
         if self._fork is not None and not self.is_waiting:
-            await self._take_fork(self._fork)
+            if await self._take_fork(self._fork):  # what else forked of our old logs comes again
+                self._reason, self._diverged = None, {}
             self._fork = None
             return
         if self._plan is None:
             self._plan = await self._make_plan()
         reason = self._clone_reason
         await self._go_on(self._plan, reason)
-        self._plan = self._reason = self._diverged = None
+        self._plan, self._reason, self._diverged = None, None, {}
         if reason is not None:
             self._publish(CloneDetected(document=self._document.document, reason=reason))
 
     async def _make_plan(self) -> DocumentRecord:
         """Make our next record: once, since what it takes from the store is deleted there next."""
         document = self._document
-        ends = document.ledger.built_on(self._diverged) if self._diverged is not None else {}
+        ends: dict[LogKey, int] = {}
+        for log, first in self._diverged.items():
+            for each, count in document.ledger.built_on(Position(log, first)).items():
+                ends[each] = min(count, ends.get(each, count))
         record = with_new_logs(document.record, self._environment.entropy)
         own = [
             operation
@@ -172,11 +183,16 @@ class CloneGuard:
         await until_none_open(document)
         return fresh, archive
 
-    async def _take_fork(self, fork: Fork) -> None:
-        """Let what a log holds from a place on and what somebody else has there be branches, and come up again."""
+    async def _take_fork(self, fork: Fork) -> bool:
+        """Let what a log holds from a place on and what somebody else has there be branches, and come up again.
+
+        Returns:
+            Whether it was a log of ours, and we go on in new ones.
+        """
         document, record = self._document, self._document.record
         await self._archive.split(fork)
-        if is_ours(document, fork):  # else what we write next would fork it once more
+        goes_on = is_ours(document, fork)
+        if goes_on:  # else what we write next would fork it once more
             record = with_new_logs(record, self._environment.entropy)
             await self._archive.save_record(record)
         fresh, archive = await self._bring_up(record)
@@ -193,6 +209,7 @@ class CloneGuard:
                 headers=(self._held_header, fork.rival.header_bytes),
             )
         )
+        return goes_on
 
     async def finish(self) -> None:
         """Forget what was to be done, once the edits are written again."""

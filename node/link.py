@@ -217,7 +217,7 @@ class Link:
         is_member = membership.role(self.peer) is not None
         if not is_member and theirs != UNKNOWN_DIGEST:
             if membership.removals_of(self.peer):
-                farewell = self.attach(owner)
+                farewell = self.introduce(owner)  # it may not know that there is something to hear
                 await farewell.say_farewell()
                 farewell.open()
             return

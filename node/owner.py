@@ -164,7 +164,18 @@ class DocumentOwner:
         """
         await self.durable()
         target = dict(self.document.heights)
-        await self.wait_until(lambda: len(self.receipts.holders(target)) >= count)
+
+        def is_held() -> bool:
+            # What was cut off or counts no longer reaches nobody any more.
+            present = self.document.heights
+            heights = {
+                log: min(height, present[log], key=lambda each: each.count)
+                for log, height in target.items()
+                if log in present
+            }
+            return len(self.receipts.holders(heights)) >= count
+
+        await self.wait_until(is_held)
 
     async def write(self, kind: Kind, body: Order) -> Operation:
         """Write an operation of our own that is no edit; durable on return. Cancelled, it may be written all the same.

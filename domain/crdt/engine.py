@@ -10,6 +10,7 @@ from typing import Any
 
 from pycrdt import Doc, TransactionEvent
 
+from domain.crdt.walker import decode_state_vector
 from domain.errors import EngineError
 
 REMOTE_ORIGIN = "culm"
@@ -62,6 +63,12 @@ def apply(doc: "Doc[Any]", update: bytes) -> None:
     """
     with failures_translated(), doc.transaction(origin=REMOTE_ORIGIN):
         doc.apply_update(update)
+
+
+def state_of(doc: "Doc[Any]") -> dict[int, int]:
+    """Give the clock that each client has reached in a document."""
+    with failures_translated():
+        return decode_state_vector(doc.get_state())
 
 
 def is_in_transaction(doc: "Doc[Any]") -> bool:

@@ -445,14 +445,15 @@ class Replica:
         return steps.before(seq_num) if steps is not None else 0
 
     def read(self, operation: Operation) -> bytes | None:
-        """Open the update of a content operation; None where that cannot be done here."""
+        """Open the update of a content operation under the names of its clients; None where that cannot be done."""
         if (
             operation.extension.kind != Kind.UPDATE
             or self._secret_id(operation) not in self._secrets
         ):
             return None
         try:
-            return self._open(operation)
+            names = self.renaming.names(operation.log, self._ledger.past_of(operation.position))
+            return rename(self._open(operation), names)
         except SealError:
             return None
 

@@ -18,7 +18,7 @@ Codes of the errors:
     unseen-reference, unseen-delete         names a clock that the author has not seen
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from domain.crdt.content import READERS, Budget, read_length, skip_text
@@ -82,6 +82,26 @@ class Walk(NamedTuple):
     def is_empty(self) -> bool:
         """Whether applying the update changes nothing."""
         return not self.sections and not any(self.deletes.values())
+
+
+def is_complete(update: bytes, state: Mapping[int, int]) -> bool:
+    """Whether a document in a state has all that an update builds on and deletes.
+
+    Args:
+        update: The update.
+        state: By client, the clock after the last one known.
+
+    Raises:
+        UpdateError: No replica may apply the update.
+    """
+    walk = walk_update(update)
+    reached = dict(state)
+    for section in walk.sections:
+        if section.clock > state.get(section.client, 0):
+            return False
+        reached[section.client] = max(section.end, state.get(section.client, 0))
+    named = [*walk.references.items(), *walk.deletes.items()]
+    return all(clock <= reached.get(client, 0) for client, clock in named)
 
 
 def walk_update(update: bytes) -> Walk:

@@ -163,3 +163,44 @@ def test_who_is_refused_by_the_one_and_cannot_reach_the_other_hears_of_it_soon(s
                     await eve.join(invite)
 
     network.run(scenario)
+
+
+def test_joining_through_a_manager_who_is_not_the_founder(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with (
+            network.node("ada") as ada,
+            network.node("bob") as bob,
+            network.node("eve") as eve,
+        ):
+            network.set_link(delay_s=0.01, bytes_per_s=200_000)
+            founded = await ada.create("notes")
+            for _ in range(100):
+                founded.text("body").insert(0, "x")
+                await asyncio.sleep(0.025)
+            managed = await bob.join(await founded.invite(role="manage"))
+            await network.converged(founded, managed)
+            async with asyncio.timeout(30):
+                joined = await eve.join(await managed.invite())
+            await network.converged(founded, managed, joined)
+
+    network.run(scenario)
+
+
+def test_who_was_removed_while_away_hears_of_it_on_return(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            await bob.join(await document.invite())
+            await network.converged()
+            host = network._now.find("bob")
+            await host.stop()
+            await document.remove(bob.peer_id)
+            copy = await (await host.start()).document(document.id)
+            async with asyncio.timeout(30):
+                await copy.wait_until(lambda: copy.role is None)
+
+    network.run(scenario)

@@ -3,7 +3,8 @@
 import pytest
 
 from domain.operations.kind import Kind
-from tests.domain.document.editors import found_editors, key, newcomer
+from tests.domain.document.editors import found_editors, newcomer
+from tests.strategies import key
 
 
 @pytest.mark.parametrize("seed", range(3))
