@@ -84,7 +84,7 @@ class Member:
         self.is_in_hurry = False
         self.edits_left = options.edits
         self._unsure: list[str] = []
-        self._is_doubtful = False
+        self._doubtful = 0
         self._doubts = 0
         self._adapters = adapters
         self._options = options
@@ -194,7 +194,7 @@ class Member:
                 if self.edits_left:
                     self.edits_left -= 1
                     made = self._editor.edit(document)
-                    self._unsure += [] if self._is_doubtful else made
+                    self._unsure += [] if self._doubtful else made
             if self._random.random() < self._options.durable_share:
                 await self._save(document)
         while self._unsure:
@@ -220,7 +220,7 @@ class Member:
 
     def begin_doubt(self, sure: set[str]) -> None:
         """From now on its edits may come to nothing, and so may all that it made before but these."""
-        self._is_doubtful = True
+        self._doubtful += 1
         self.forget_beyond(sure)
 
     def forget_beyond(self, sure: set[str]) -> None:
@@ -230,8 +230,8 @@ class Member:
         self.acknowledged &= sure
 
     def end_doubt(self) -> None:
-        """From now on its edits count again."""
-        self._is_doubtful = False
+        """From now on its edits count again, if nobody else doubts them."""
+        self._doubtful -= 1
 
     async def _enter(self, node: Node) -> Document:
         while True:
