@@ -70,6 +70,8 @@ ACK_DELAY_S: Final = 0.015
 """Shorter than the 25 ms that we announce, by what a busy loop may add."""
 ACK_PACKETS_MAX: Final = 2
 """So many packets are acknowledged at once (RFC 9000, 13.2.2)."""
+ROW_PACKETS_MIN: Final = 3
+"""aioquic writes the first packet of a row, if there is something else to say, and the last."""
 _AFTER_HANDSHAKE_BYTES: Final = 1_024
 TRANSLATED: Final[dict[type[events.QuicEvent], Callable[[Any], EngineEvent]]] = {
     events.ProtocolNegotiated: lambda _: ProtocolAgreed(),
@@ -277,14 +279,10 @@ class Engine(QuicConnection):
         """Take datagrams that came in a row; of those that bring nothing, only so many."""
         self._now = now
         position = 0
-        while position < len(datagrams) and self._idle_datagrams.take(
-            now
-        ):  # or as if it had been lost
+        # One that is not looked at is lost, as on any link.
+        while position < len(datagrams) and self._idle_datagrams.take(now):
             before = self._progress()
-            count = self._receive_row(datagrams[position:], now)
-            if not count:
-                self._receive(datagrams[position], now)
-            position += max(count, 1)
+            position += self._receive(datagrams[position:], now)
             if self._progress() != before:
                 self._idle_datagrams.give()
 
@@ -292,40 +290,28 @@ class Engine(QuicConnection):
         """Changes with whatever a datagram is good for: events, data, or that something of ours has arrived."""
         return len(self._events), self._local_max_data.used, self._loss.bytes_in_flight
 
-    def _receive_row(self, datagrams: Sequence[bytes], now: float) -> int:
-        """Take those that are nothing but the next bytes of a stream; give how many."""
+    def _receive(self, datagrams: Sequence[bytes], now: float) -> int:
+        """Take the first, and those after it that are nothing but the next bytes of a stream as well; give how many."""
         if not self._handshake_confirmed:
-            return 0
+            self.receive_datagram(datagrams[0], VIRTUAL_ADDRESS, now)
+            return 1
         space = self._spaces[tls.Epoch.ONE_RTT]
         due, space.ack_at = space.ack_at, None
         largest = space.largest_received_packet
         count = read_row(self, self._stream_table.look_up, datagrams, now)
-        self._hurry_acknowledgement(space, due, largest, count, now)
-        return count
-
-    def _receive(self, data: bytes, now: float) -> None:
-        if not self._handshake_confirmed:
-            self.receive_datagram(data, VIRTUAL_ADDRESS, now)
-            return
-        space = self._spaces[tls.Epoch.ONE_RTT]
-        due, space.ack_at = space.ack_at, None
-        largest = space.largest_received_packet
-        self.receive_datagram(data, VIRTUAL_ADDRESS, now)
-        self._hurry_acknowledgement(space, due, largest, 1, now)
-
-    def _hurry_acknowledgement(
-        self, space: QuicPacketSpace, due: float | None, largest: int, count: int, now: float
-    ) -> None:
-        """Acknowledge at once where so many packets wait for it, or where they did not come in order."""
+        if not count:
+            self.receive_datagram(datagrams[0], VIRTUAL_ADDRESS, now)
+            count = 1
         if space.ack_at is None:
             space.ack_at = due
-            return
+            return count
         self._packets_unacknowledged += count
         in_order = space.largest_received_packet == largest + count
         if self._packets_unacknowledged >= ACK_PACKETS_MAX or not in_order:
             space.ack_at = now - TIMER_SLACK_S
         elif due is not None:
             space.ack_at = min(due, space.ack_at)
+        return count
 
     def datagrams(self, now: float) -> list[bytes]:
         """Take what is to be sent now."""
@@ -398,7 +384,7 @@ class Engine(QuicConnection):
     def _write_application(
         self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
     ) -> None:
-        if self._handshake_confirmed and network_path.is_validated and self._stream_table.waiting():
+        if self._handshake_confirmed and network_path.is_validated and self._has_bulk:
             if not self._has_only_data:
                 with one_packet(builder):
                     super()._write_application(builder, network_path, now)
@@ -457,6 +443,15 @@ class Engine(QuicConnection):
             self._are_limits_written = True
         finally:
             limit.used = received
+
+    @property
+    def _has_bulk(self) -> bool:
+        """Whether some stream has enough to send for a row of packets; else looking for one is not worth it."""
+        row_bytes = ROW_PACKETS_MIN * self._max_datagram_size
+        return any(
+            each.sender._buffer_stop - each.sender.highest_offset >= row_bytes
+            for each in self._stream_table.waiting()
+        )
 
     @property
     def _has_only_data(self) -> bool:
