@@ -78,7 +78,7 @@ class Document:
         self._start_empty()
         self.on_edit: Callable[[], None] = lambda: None
         self.events: list[Event] = []
-        self._lost: dict[bytes, bool] = {}
+        self._lost: dict[bytes, None] = {}
         self.rebuild_reason: str | None = None
         self.has_returned = False
         """Whether somebody had operations of our logs that we had not: until we go on in new logs nothing is shown,
@@ -220,9 +220,12 @@ class Document:
         self.author.write_control(Kind.CLAIM, body, now_us=now_us, entropy=entropy)
 
     def _take_back(self, reason: str, group: Sequence[bytes]) -> None:
-        updates = self.pending.refuse(group)
-        self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
+        self._tell_refused(reason, self.pending.refuse(group))
         self.rebuild_reason = f"edits were refused: {reason}"
+
+    def _tell_refused(self, reason: str, updates: Iterable[bytes]) -> None:
+        event = EditsRefused(document=self.document, reason=reason, updates=tuple(updates))
+        self.events.append(event)
 
     def write_control(
         self, kind: Kind, body: ControlBody, *, now_us: int, entropy: Entropy
@@ -388,15 +391,13 @@ class Document:
         self.account = fresh.account
         fresh.pending.go_on_from(self.pending)
         self.pending, self.rebuild_reason = fresh.pending, fresh.rebuild_reason
-        fresh.tell_lost()
-        self.events += fresh.events
-        if refused:
-            self.events.append(
-                EditsRefused(document=self.document, reason=why, updates=tuple(refused))
-            )
-        total, gone = self.pending.total_count, len(refused) + len(fresh._lost)  # noqa: SLF001 - its twin
+        self._lost = fresh._lost  # noqa: SLF001 - its twin
+        total, gone = self.pending.total_count, len(refused) + len(self._lost)
         if gone:
             self.pending.refused = range(max(total - gone, 0), total)
+        self.tell_lost()
+        if refused:
+            self._tell_refused(why, refused)
         self.has_returned = False
         self.ydoc = self._adopt(fresh.ydoc)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))
@@ -413,15 +414,13 @@ class Document:
                 return
         except (EngineError, UpdateError):
             pass
-        self._lost.setdefault(update, False)
+        self._lost[update] = None
 
     def tell_lost(self) -> None:
         """Have an event say which edits could not be adopted, once."""
-        updates = tuple(update for update, is_told in self._lost.items() if not is_told)
-        self._lost = dict.fromkeys(self._lost, True)
-        if updates:
-            reason = "they build on something that is gone"
-            self.events.append(EditsRefused(document=self.document, reason=reason, updates=updates))
+        lost, self._lost = self._lost, {}
+        if lost:
+            self._tell_refused("they build on something that is gone", lost)
 
     # -- Opening and keeping --
 

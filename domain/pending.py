@@ -112,18 +112,14 @@ class PendingEdits:
         self.size += sum(map(len, group))
         self._carried += len(group)
 
-    def clear(self) -> list[bytes]:
-        """Take out everything."""
-        everything = list(self._updates)
-        self._updates.clear()
-        self.size = self._carried = 0
-        return everything
-
     def refuse(self, group: Sequence[bytes]) -> tuple[bytes, ...]:
         """Take out everything, with a group that was taken out before: nobody accepts it, or what it builds on."""
         first = max(self.staged_count - len(group), self._staged_before)
         self.refused = range(first, self.total_count)
-        return (*group, *self.clear())
+        refused = (*group, *self._updates)
+        self._updates.clear()
+        self.size = self._carried = 0
+        return refused
 
     def foreign_clients(
         self,

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class AddressBook:
-    """Keeps where wanted peers are; strangers leave no trace.
+    """Keeps where wanted peers are, and those that an invite names; other strangers leave no trace.
 
     Args:
         known: What is known about peers.

@@ -80,7 +80,6 @@ class DocumentArchive:
         for update in rescue.updates if rescue is not None else ():
             self._document.adopt(update)
         self._document.pending.carry()
-        self._document.tell_lost()
         return judged
 
     def start_again(self, arrival_index: int) -> None:

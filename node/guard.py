@@ -101,8 +101,8 @@ class CloneGuard:
             )
         if held.header.backlink != before:
             return "fork-earlier"
-        is_ours = position.log in self._document.own_logs
-        if is_ours and not is_known_to_fork and not self._is_built_on(position):
+        is_own = position.log in self._document.own_logs
+        if is_own and not is_known_to_fork and not self._is_built_on(position):
             first = self._diverged.get(position.log, position.seq_num)
             self._reason, self._diverged[position.log] = COPIED, min(first, position.seq_num)
             return "own-fork"

@@ -134,10 +134,8 @@ async def _join(
         proof=wanted.key.sign(Label.JOIN, statement),
     )
     try:
-        for (
-            peer,
-            addresses,
-        ) in wanted.hosts:  # once we are a member we have to find the others again
+        # Once we are a member we have to find the others again.
+        for peer, addresses in wanted.hosts:
             await peers.remember(peer, addresses)
         await _ask_until_admitted(link, owner, request, connect)
     except BaseException:

@@ -54,10 +54,8 @@ BATCH_OPERATIONS_MAX = (
     256  # verifying so many takes about 20 ms, the longest that the loop is held up
 )
 
-
 TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE})
 """Changes after which somebody may know a secret who may no longer read."""
-
 
 Order = ControlBody | DeviceMetadata
 """What is written besides edits."""
@@ -119,6 +117,7 @@ class DocumentOwner:
         await self.courier.load()
         for judged in await self.archive.load():
             self._report(judged)
+        self.document.tell_lost()
         self._members.start()
         await self.receipts.load()
         self.used = (0, self.document.ledger.timestamp_us)

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pycrdt import Assoc, Doc, StickyIndex, Text, TransactionEvent
 
 from domain.crdt.content import Budget, read_length
+from domain.crdt.engine import state_of
 from domain.crdt.varint import read_varint, write_varint
-from domain.crdt.walker import decode_state_vector
 from domain.errors import UpdateError
 
 KIND_BITS: Final = 0x1F
@@ -55,7 +55,7 @@ class Ruler:
 
     def clocks(self) -> dict[int, int]:
         """Give for each client the clock at which it goes on."""
-        return decode_state_vector(self._doc.get_state())
+        return state_of(self._doc)
 
     def _unit(self, client: int, clock: int, assoc: Assoc) -> int:
         encoded = b"\0" + write_varint(client) + write_varint(clock)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from pycrdt import TransactionEvent
 
 from domain import limits
+from domain.crdt.engine import state_of
 from domain.crdt.walker import decode_state_vector
 from node.demo.ruler import Ruler, utf16_units
 from node.demo.script import ROOT, Deletion, Evidence, Insertion, Move, Place, Script
@@ -60,7 +61,7 @@ class Watcher:
     def __init__(self, document: Document) -> None:
         self.ydoc = document.ydoc
         self.client: int = self.ydoc.client_id
-        self.clocks = decode_state_vector(self.ydoc.get_state())
+        self.clocks = state_of(self.ydoc)
         self.arrivals: dict[int, list[tuple[int, float]]] = {}
         self.changed = asyncio.Event()
         self.is_typing = False
@@ -69,7 +70,7 @@ class Watcher:
 
     def own_clock(self) -> int:
         """Give the clock at which we go on."""
-        return decode_state_vector(self.ydoc.get_state()).get(self.client, 0)
+        return state_of(self.ydoc).get(self.client, 0)
 
     def _take(self, event: TransactionEvent) -> None:
         if self.is_typing:
