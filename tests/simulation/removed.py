@@ -109,6 +109,8 @@ class RemovedMember(Rogue):
         own = [from_stored(stored) for stored in content.operations if stored.log == hostile.log][
             -OPERATIONS_SENT_MAX:
         ]
+        if not own:
+            return  # it was out before it had any secret to write with
         if self._last is None:  # the same for everybody: it does not tell two histories
             self._last = hostile.update(b"\0\0", after=own[-1])
         await hostile.send(connection, *own, self._last)
