@@ -9,7 +9,7 @@ from pycrdt import Doc
 from domain.errors import RefusedEditsError
 from node import Document
 from node.simulation import NodeNetwork
-from tests.simulation.test_clone import restored, text, until
+from tests.simulation.restoring import demoted_meanwhile, restored, text, until, until_due
 
 
 def test_what_others_have_built_on_is_not_taken_back(seed: int) -> None:
@@ -83,18 +83,10 @@ def test_edits_next_to_text_that_counts_no_longer_are_refused_aloud(seed: int) -
         async with network.node("alice") as alice_node, network.node("bob") as bob_node:
             alice = await alice_node.create("notes")
             bob = await bob_node.join(await alice.invite())
-            bob.text("body").insert(0, "x ")
-            await bob.durable("peers:1")
-            network.partition("bob")
-            bob.text("body").insert(2, "offline ")
-            await bob.durable()
-            await alice.set_role(bob_node.peer_id, "pull")
-            await alice.set_role(bob_node.peer_id, "write")
+            await demoted_meanwhile(network, alice, bob, bob_node)
             network._now.find("bob").machine.disk.write_s = (0.1, 0.2)
-            await asyncio.sleep(5)
             network.heal()
-            while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.001)
+            await until_due(bob)
             bob.text("body").insert(10, "beside ")
             with pytest.raises(RefusedEditsError):
                 await bob.durable()

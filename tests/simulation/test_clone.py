@@ -15,20 +15,11 @@ from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.errors import RefusedEditsError
 from domain.events import CloneDetected, EditsRefused
 from node import Document
-from node.simulation import NodeNetwork, _Host
+from node.simulation import NodeNetwork
+from tests.simulation.restoring import WAIT_S, demoted_meanwhile, restored, text, until, until_due
 from tests.simulation.village import Villager, running
 
-WAIT_S = 300
 SOON_S = 10  # well before the next comparison
-
-
-def text(document: Document) -> str:
-    return str(document.text("body"))
-
-
-async def until(document: Document, condition: Callable[[Document], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        await document.wait_until(lambda: condition(document))
 
 
 async def equal(*documents: Document) -> None:
@@ -228,20 +219,6 @@ def test_what_nobody_accepts_is_refused_while_it_goes_on_in_new_logs(seed: int) 
     play(seed, story)
 
 
-async def restored(network: NodeNetwork, alice: Document, bob: Document) -> tuple[_Host, Document]:
-    """Let bob write something, lose it by a backup, and come up again behind a partition."""
-    host = network._now.find("bob")
-    backup = copy.deepcopy(host.machine.disk.content)
-    bob.text("body").insert(0, "lost ")
-    await bob.durable("peers:1")
-    alice.text("body").insert(0, "after ")
-    await alice.durable("peers:1")
-    await host.stop()
-    host.machine.disk.content = backup
-    network.partition("bob")
-    return host, await (await host.start()).document(alice.id)
-
-
 @pytest.mark.parametrize("after_s", [0.2, 0.5, 1.0, 1.5, 2.0, 3.0])
 def test_crash_after_the_lost_came_back_and_before_the_fork_is_written_again(
     seed: int, after_s: float
@@ -259,8 +236,7 @@ def test_crash_after_the_lost_came_back_and_before_the_fork_is_written_again(
             owner = bob._owner
             before = owner.document.own_logs
             network.heal()
-            while not owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.005)
+            await until_due(bob)
             for number in range(150):  # much to be signed, bit by bit
                 bob.array("many").append(f"{number} {'x' * 60_000}")
             while owner.document.own_logs == before:  # noqa: ASYNC110
@@ -286,8 +262,7 @@ def test_durable_means_it_while_edits_move_to_new_logs(seed: int, count: int) ->
             host, bob = await restored(network, alice, bob)
             host.machine.disk.write_s = (0.3, 0.6)
             network.heal()
-            while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.01)
+            await until_due(bob)
             for number in range(count):
                 bob.array("many").append(f"{number} {'x' * 60_000}")
             rotating = asyncio.create_task(bob.rotate())  # written by itself, before any edit
@@ -314,11 +289,9 @@ def test_only_what_nobody_accepts_is_refused_and_nothing_is_lost_that_builds_on_
             host, bob = await restored(network, alice, bob)
             host.machine.disk.write_s = (0.3, 0.6)
             network.heal()
-            while not bob._owner.guard.is_due:  # noqa: ASYNC110 - nothing tells of it
-                await asyncio.sleep(0.01)
+            await until_due(bob)
             bob.text("hello").insert(0, "hello")
-            while not bob._owner.guard.is_due:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+            await until_due(bob)
             bob.text("hello").insert(5, " world")
             bob.map("more")["within"] = Doc()
             bob.text("hello").insert(11, " lost")
@@ -336,15 +309,8 @@ def test_who_was_demoted_and_promoted_is_not_told_of_a_backup(seed: int) -> None
         async with network.node("alice") as alice_node, network.node("bob") as bob_node:
             alice = await alice_node.create("notes")
             bob = await bob_node.join(await alice.invite())
-            bob.text("body").insert(0, "x ")
-            await bob.durable("peers:1")
-            network.partition("bob")
-            bob.text("body").insert(0, "offline ")
-            await bob.durable()
             villager = Villager(bob_node, bob)
-            await alice.set_role(bob_node.peer_id, "pull")
-            await alice.set_role(bob_node.peer_id, "write")
-            await asyncio.sleep(5)
+            await demoted_meanwhile(network, alice, bob, bob_node)
             network.heal()
             await asyncio.sleep(60)
             await network.converged(alice, bob)
