@@ -166,6 +166,9 @@ RETRIES_MAX: Final = (
 )
 FAILED_RETRY_S: Final = 900.0  # never given up: a failed peer costs one dial in 15 minutes
 UNUSED_S_MAX: Final = 300.0  # a connection that carries no document is kept so long for the next
+CROSSING_S_MAX: Final = (
+    0.5  # who takes a dial cancels its own: what is still on its way arrives so soon
+)
 BRIEF_S: Final = 1.0  # a connection that ended so soon counts as a failure to connect
 HEARTBEATS_QUEUED_MAX: Final = 16  # answers that wait for a peer which takes nothing
 PEERS_DIALLED_MAX: Final = 64  # dials going on at once; a handshake takes about 70 KB and 3 ms

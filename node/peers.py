@@ -15,7 +15,7 @@ from domain.connectivity.backoff import back_off_s, failed_retry_s, has_failed
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.duplicate import is_replaced
 from domain.connectivity.lifecycle import AT_REST, Lifecycle, State, Step
-from domain.connectivity.strategy import Action, blame, connection_lost, strategy_of
+from domain.connectivity.strategy import Action, Strategy, blame, connection_lost, strategy_of
 from domain.errors import DialError, NetworkError
 from domain.events import (
     ConnectionActive,
@@ -29,7 +29,7 @@ from domain.limits import (
     BACK_OFF_S_MAX,
     BACK_OFF_S_MIN,
     BRIEF_S,
-    DIAL_S_MAX,
+    CROSSING_S_MAX,
     HEARTBEAT_ANSWER_S_MAX,
     HEARTBEAT_S,
     PEERS_DIALLED_MAX,
@@ -349,9 +349,8 @@ class Peers:
         status.error = error
         wait_s: float | None = None
         if status.link is None and status.dial is None and not self._is_closing:
-            status.tries += 1
             status.failures += strategy.is_counted
-            wait_s = self._wait(peer, status, strategy.action, strategy.floor_s)
+            wait_s = self._wait(peer, status, strategy)
         kind, action = type(error).__name__, strategy.action.value
         self._publish(
             NetworkErrorMet(peer=peer, error=kind, reason=str(error), action=action, retry_s=wait_s)
@@ -359,20 +358,21 @@ class Peers:
         if strategy.is_security:
             self._publish(SecurityEvent(peer=peer, what=str(error)))
 
-    def _wait(
-        self, peer: PeerId, status: PeerStatus, action: Action, floor_s: float
-    ) -> float | None:
+    def _wait(self, peer: PeerId, status: PeerStatus, strategy: Strategy) -> float | None:
         """Let a peer wait for the next try, and say how many seconds; None where it is not to be dialled."""
         now = self._clock.now()
         if not status.is_wanted or not self._can_find(status):
             status.lifecycle.take(Step.REST, now=now)
             return None
-        if action is Action.GIVE_UP or has_failed(status.failures):
+        if strategy.action is Action.GIVE_UP or has_failed(status.failures):
             status.lifecycle.take(Step.FAIL, now=now)
             wait_s = failed_retry_s(share=self._share())
         else:
             status.lifecycle.take(Step.WAIT, now=now)
-            wait_s = back_off_s(status.tries, share=self._share(), floor_s=floor_s)
+            is_grown = strategy.action is Action.RETRY
+            status.tries += is_grown
+            tries = status.tries if is_grown else 0
+            wait_s = back_off_s(tries, share=self._share(), floor_s=strategy.floor_s)
         self._dial_at(peer, status, now + wait_s)
         return wait_s
 
@@ -413,13 +413,14 @@ class Peers:
     def _has_lost(self, old: Connection, new: Connection) -> bool:
         """Whether the peer has lost the old connection: nobody dials who has one.
 
-        Dials from both sides at once cross; one whose first packet comes later than a dial bears silence does not.
+        Dials from both sides at once cross. But who takes a dial cancels the own one, if that would have to give way;
+        so one whose first packet comes long after the other served crosses nothing.
         """
         served_at = old.lifecycle.entered_at(State.ACTIVE)
         heard_at = new.lifecycle.entered_at(State.CONNECTED)
         if served_at is None or heard_at is None:
             return False
-        return heard_at - served_at > DIAL_S_MAX
+        return heard_at - served_at > CROSSING_S_MAX
 
     def _dialler(self, connection: Connection) -> PeerId:
         return self.own_id if connection.is_dialler else connection.peer

@@ -34,7 +34,7 @@ from domain.errors import (
     VersionNotSupportedError,
     WrongNetworkError,
 )
-from domain.limits import SLOW_RETRY_S
+from domain.limits import CROSSING_S_MAX, SLOW_RETRY_S
 
 
 class Action(Enum):
@@ -42,6 +42,8 @@ class Action(Enum):
 
     RETRY = "retry"
     """Dial again after the back-off. Whatever ended, ends whole: the next connection begins anew."""
+    REDIAL = "redial"
+    """Dial again in a moment, whatever failed before: there was a connection, and nobody has ended it on purpose."""
     GIVE_UP = "give up"
     """Count the peer as failed at once: dial every 15 minutes, and at a sign of life."""
     RESEND = "resend"
@@ -110,12 +112,13 @@ STRATEGIES: Final[Mapping[type[CulmError], Strategy]] = {
         because="a new connection takes up where the old one ended",
     ),
     ConnectionTimedOutError: Strategy(
-        action=Action.RETRY,
-        because="the way there, or the peer, has gone and may be back already",
+        action=Action.REDIAL,
+        because="the way there, or the peer, has gone and may be back already; if not, the dial will tell",
     ),
     ConnectionReplacedError: Strategy(
-        action=Action.RETRY,
+        action=Action.REDIAL,
         is_counted=False,
+        floor_s=2 * CROSSING_S_MAX,  # by then the peer knows that we have lost the other one
         because="the other connection serves; only if that is gone, too, is there something to dial",
     ),
     PeerStoppedError: Strategy(

@@ -87,7 +87,7 @@ async def until_equal(one: Document, other: Document, expected: Counter[str]) ->
 def reset(node: Node) -> None:
     """Let a node lose its connection: what it says at that is lost as well, so the other still has it."""
     for link in node.peers.links():
-        link.connection.close(CloseCode.INTERNAL_ERROR, "cut")
+        link.connection.close(CloseCode.TIMED_OUT, "lost")
 
 
 async def test_a_link_that_is_cut_again_and_again_loses_nothing(tmp_path: Path, seed: int) -> None:

@@ -203,7 +203,8 @@ def check(stage: Stage, strategy: Strategy, retry_s: float) -> None:
         assert status.lifecycle.state is State.FAILED
         assert 0.9 * FAILED_RETRY_S <= retry_s <= FAILED_RETRY_S
     else:
-        assert strategy.action is Action.RETRY
+        assert strategy.action in (Action.RETRY, Action.REDIAL)
+        assert status.tries == (strategy.action is Action.RETRY)
         assert status.lifecycle.state is State.RECONNECTING
         assert strategy.floor_s <= retry_s <= max(BACK_OFF_S_MAX, 1.5 * strategy.floor_s)
     assert status.failures == int(strategy.is_counted)
