@@ -44,7 +44,7 @@ from domain.pending import PendingEdits
 from domain.ports.environment import Entropy
 from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
-from domain.secrets import current_secret
+from domain.secrets import SecretInUse
 
 SNAPSHOT_VERSION = 4
 
@@ -74,7 +74,6 @@ class Document:
         self.document = document
         self.record = record
         self.keyring = keyring
-        self._current: tuple[tuple[int, int], DocumentSecret | None] | None = None
         self._start_empty()
         self.on_edit: Callable[[], None] = lambda: None
         self.events: list[Event] = []
@@ -95,6 +94,11 @@ class Document:
     def _wire(self, replica: Replica) -> None:
         self.gate = Gate(self.ledger)
         self.replica = replica
+        self._secret_in_use = SecretInUse(
+            self.ledger,
+            self.keyring.secrets,
+            lambda: self.replica.seen(self.author.content_log),
+        )
         self.author = Author(
             self.key,
             self.document,
@@ -126,13 +130,8 @@ class Document:
     # -- Secrets --
 
     def current_secret(self) -> DocumentSecret | None:
-        """Give the secret to seal content with: the causally latest clean one that we hold."""
-        state = self.ledger.control_count, len(self.keyring.secrets)
-        if self._current is None or self._current[0] != state:
-            found = current_secret(self.ledger, self.keyring.secrets)
-            secret = self.keyring.secrets[found] if found is not None else None
-            self._current = state, secret
-        return self._current[1]
+        """Give the secret to seal content with: the causally latest clean one that we hold and can name."""
+        return self._secret_in_use.get()
 
     @property
     def needs_secret(self) -> bool:
@@ -385,7 +384,7 @@ class Document:
         _, refused, why = self.pending.split()
         fresh.release()
         self.record, self.ledger = fresh.record, fresh.ledger
-        self._current, parked = None, self.gate.parked
+        parked = self.gate.parked
         self._wire(fresh.replica)
         self.gate.go_on_with(parked)
         self.account = fresh.account

@@ -5,16 +5,18 @@ secret; a writer that finds none makes one, so whoever writes next pays what a r
 never given, or asks for again, any holder gives it. Two that do so at once do no harm: a member takes both.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from blake3 import blake3
 
 from domain.identifiers import PeerId, SecretId
 from domain.ledger.ledger import Ledger
+from domain.ledger.log import Vector
 from domain.limits import MEETING_KEYS_MAX
 from domain.operations.control import Role
 from domain.prekey import Prekey
+from domain.sealing import DocumentSecret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,40 @@ def current_secret(ledger: Ledger, held: Collection[SecretId]) -> SecretId | Non
     announcements, role = ledger.announcements, ledger.membership.role
     clean = [secret for secret in held if announcements.is_clean(secret, role)]
     return announcements.newest(clean, ledger.past_at)
+
+
+class SecretInUse:
+    """The secret that seals what we write next; found anew only where something has changed.
+
+    Args:
+        ledger: What is in.
+        held: The secrets that we hold.
+        past: Gives the causal past that our next operation will have. What is sealed under a secret that this past does
+            not name, everybody refuses: we hold such a one where its announcement builds on what we cannot read yet.
+    """
+
+    def __init__(
+        self, ledger: Ledger, held: Mapping[SecretId, DocumentSecret], past: Callable[[], Vector]
+    ) -> None:
+        self._ledger = ledger
+        self._held = held
+        self._past = past
+        self._found: tuple[tuple[int, int], DocumentSecret | None] | None = None
+
+    def get(self) -> DocumentSecret | None:
+        """Give it; None where we hold no clean one that we can name."""
+        state = self._ledger.control_count, len(self._held)
+        if self._found is not None and self._found[0] == state:
+            return self._found[1]
+        newest = current_secret(self._ledger, self._held)
+        past, announcements = self._past(), self._ledger.announcements
+        if newest is None or announcements.is_announced(newest, past):
+            secret = self._held[newest] if newest is not None else None
+            self._found = state, secret
+            return secret
+        named = [each for each in self._held if announcements.is_announced(each, past)]
+        found = current_secret(self._ledger, named)
+        return self._held[found] if found is not None else None
 
 
 def meeting_keys(ledger: Ledger, held: Mapping[SecretId, bytes]) -> tuple[bytes, ...]:

@@ -129,11 +129,13 @@ class Replica:
         """The operations that were judged, are not blocked, and on which no other such one builds."""
         return self._tips.keys()
 
-    def seen(self) -> Vector:
-        """Give the causal past that an operation of ours would have now, our own earlier ones aside."""
+    def seen(self, log: LogKey | None = None) -> Vector:
+        """Give the causal past of our next operation, our own earlier ones aside; or with those of a log of ours."""
         past: Vector = {}
         for position in self._tips.values():
             join(past, self._ledger.past_of(position))
+        if log is not None and (own := self._ledger.log(log)) is not None:
+            join(past, own.vector_before(own.count))
         return past
 
     @property

@@ -121,7 +121,6 @@ def test_who_may_not_write_cannot_say_anything() -> None:
     with pytest.raises(NotPermittedError):
         describe(reader, "name")
     founder.document.keyring.secrets.clear()
-    founder.document._current = None
     with pytest.raises(NotPermittedError):
         describe(founder, "name")
 

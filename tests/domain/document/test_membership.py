@@ -144,6 +144,31 @@ def test_who_may_write_again_writes_what_counts_though_it_cannot_read_yet() -> N
     assert sorted(str(founder.text).split()) == ["mine", "more", "unread"]
 
 
+def test_what_is_written_under_a_secret_that_builds_on_something_unread_counts() -> None:
+    """Nobody takes what is sealed under a secret that its past does not name; and what is unread belongs to no past."""
+    founder, writer = found_editors(2)
+    writer.text.insert(0, "mine ")
+    founder.receive(writer.flush())
+    for is_given in (False, True):
+        secret = DocumentSecret(founder.entropy.draw(SECRET_BYTES))
+        for editor in (founder, writer) if is_given else (founder,):
+            editor.document.keyring.add_secret(secret)
+        body = SecretDistribution(secrets=(secret.secret_id,))
+        founder.write_control(Kind.SECRET_DISTRIBUTION, body)
+        founder.text.insert(0, "unread ")
+        founder.flush()
+    writer.receive(founder.log)
+    assert writer.document.replica.is_blocked
+    assert writer.secret != founder.secret
+    writer.text.insert(0, "more ")
+    founder.receive(writer.flush())
+    assert sorted(str(founder.text).split()) == ["mine", "more", "unread", "unread"]
+    for each in founder.document.keyring.secrets.values():
+        writer.document.keyring.add_secret(each)
+    writer.rebuild()
+    assert writer.secret == founder.secret
+
+
 def test_document_says_that_it_was_reloaded_and_that_we_may_not_write() -> None:
     founder, removed, _ = three()
     removed.text.insert(0, "mine")
