@@ -267,7 +267,7 @@ class Link:
         return exchange
 
     def detach(self, document: DocumentId) -> None:
-        """Stop exchanging a document."""
+        """Stop exchanging a document, and with it the connection: what was said of it holds for the whole of that."""
         exchange = self.exchanges.pop(document, None)
         if exchange is None:
             return
@@ -276,9 +276,7 @@ class Link:
         exchange.stop()
         for task in self._exchange_tasks.pop(document, []):
             task.cancel()
-        if not self._is_over:
-            for name in (channel_name, bulk_channel_name):
-                self.connection.close_channel(name(document, self.connection.binding))
+        self.connection.close(CloseCode.NORMAL, "a document is not shared any more")
 
 
 def _digest(owner: DocumentOwner) -> bytes:

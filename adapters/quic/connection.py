@@ -147,12 +147,6 @@ class PeerConnection(Connection):
             multiplexer, multiplexer.inbox(name), multiplexer.outbox(name, priority), self._fail
         )
 
-    def close_channel(self, name: bytes) -> None:
-        try:
-            self._multiplexer.close_channel(name)
-        except PeerError as error:
-            self._fail(error)
-
     def statistics(self) -> ConnectionStatistics:
         return ConnectionStatistics(
             bytes_sent=self._path.bytes_sent,

@@ -145,7 +145,6 @@ class Multiplexer:
             self._unasked_count -= 1
             self._release_streams(inbox)
         inbox.is_asked = True
-        inbox.is_discarded = False
         return inbox
 
     def _release_streams(self, asked: Inbox) -> None:
@@ -230,21 +229,6 @@ class Multiplexer:
             elif self.is_writable(outbox):
                 del self._waiting[name]
                 outbox.wake()
-
-    def close_channel(self, name: bytes) -> None:
-        """Give a channel up: what is queued is sent, what arrives is thrown away.
-
-        Raises:
-            PeerError: What had arrived breaks the protocol.
-        """
-        outbox = self._outboxes.get(name)
-        if outbox is not None and outbox.stream_id is not None and self._lost is None:
-            del self._open[name]
-            self._end_stream(outbox)
-            self._schedule()
-        inbox = self.inbox(name)
-        inbox.discard()
-        inbox.wake()
 
     def _open_stream(self, outbox: Outbox, frames: bytes) -> None:
         if len(self._open) >= CHANNELS_OPEN_MAX:

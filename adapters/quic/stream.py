@@ -43,13 +43,12 @@ class Inbox:
     """
 
     __slots__ = (
-        "_consume", "_credited", "_epoch", "_later", "_reader", "_segments", "decoder", "is_asked", "is_discarded",
+        "_consume", "_credited", "_epoch", "_later", "_reader", "_segments", "decoder", "is_asked",
     )  # fmt: skip
 
     def __init__(self, consume: Consume, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.decoder = FrameDecoder(message_bytes_max)
         self.is_asked = False
-        self.is_discarded = False
         self._consume = consume
         self._credited = 0
         self._epoch = 0
@@ -108,12 +107,7 @@ class Inbox:
         """
         self._segments.append((stream_id, len(data)))
         self.decoder.feed(data)
-        if self.is_discarded:
-            while self.take() is not None:
-                pass
-            self._credit_all()
-        else:
-            self.wake()
+        self.wake()
 
     def take(self) -> bytes | None:
         """Take the next message; None if it is not there as a whole.
@@ -139,17 +133,6 @@ class Inbox:
         """Wake the reader."""
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-
-    def discard(self) -> None:
-        """Throw away what is there and what will come.
-
-        Raises:
-            PeerError: A frame is malformed.
-        """
-        self.is_discarded = True
-        while self.take() is not None:
-            pass
-        self._credit_all()
 
     def _credit_all(self) -> None:
         self._credit(self.decoder.taken + self.decoder.buffered)

@@ -114,14 +114,7 @@ class SimulatedConnection(Connection):
     def channel(self, name: bytes, priority: Priority = Priority.NORMAL) -> Channel:  # noqa: ARG002 - no channel waits for another here
         if len(name) != CHANNEL_NAME_BYTES:
             raise ValueError(f"a channel name has {CHANNEL_NAME_BYTES} bytes, not {len(name)}")
-        channel = self._channel(name)
-        channel.take_up()
-        return channel
-
-    def close_channel(self, name: bytes) -> None:
-        channel = self._channels.get(name)
-        if channel is not None and name != CONTROL:
-            channel.give_up()
+        return self._channel(name)
 
     def statistics(self) -> ConnectionStatistics:
         there, back = self._wire.links
@@ -264,7 +257,6 @@ class SimulatedChannel(Channel):
         self._away_bytes = 0  # left us, and not known to have been taken out at the other end
         self._arrived: deque[bytes] = deque()
         self._taken_bytes = 0  # taken out here, and not yet told
-        self._is_given_up = False
         self._readable = Bell(loop)
         self._writable = Bell(loop)
 
@@ -295,26 +287,13 @@ class SimulatedChannel(Channel):
 
     def take(self, message: bytes) -> None:
         """Take a message that arrived."""
-        if self._is_given_up:
-            self._tell_taken(len(message))
-        else:
-            self._arrived.append(message)
-            self._readable.ring()
+        self._arrived.append(message)
+        self._readable.ring()
 
     def credit(self, size_bytes: int) -> None:
         """Hear that so much was taken out at the other end."""
         self._away_bytes -= size_bytes
         self._pump()
-
-    def give_up(self) -> None:
-        """Throw away what has arrived and what will."""
-        self._is_given_up = True
-        self._tell_taken(sum(map(len, self._arrived)))
-        self._arrived.clear()
-
-    def take_up(self) -> None:
-        """Keep what arrives from now on."""
-        self._is_given_up = False
 
     def wake(self) -> None:
         """Let everybody who waits look again."""

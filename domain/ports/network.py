@@ -132,10 +132,6 @@ class Connection(Protocol):
         """
 
     @abstractmethod
-    def close_channel(self, name: bytes) -> None:
-        """Give the channel up: what is queued to be sent is sent, what arrives from now on is thrown away."""
-
-    @abstractmethod
     def statistics(self) -> ConnectionStatistics:
         """What it has carried so far."""
 

@@ -295,18 +295,6 @@ class NetworkInterfaceContract(ConnectionLife):
                 received = await accepted.channel(channel_name(1), priority).receive()
                 assert received == priority.name.encode()
 
-    async def test_a_channel_that_was_given_up_holds_up_no_other(
-        self, open_network: NetworkFactory
-    ) -> None:
-        async with connected(open_network) as (dialled, accepted):
-            await dialled.channel(channel_name(1)).send(b"last words")
-            dialled.close_channel(channel_name(1))
-            assert await accepted.channel(channel_name(1)).receive() == b"last words"
-            far = accepted.channel(channel_name(1))
-            for _ in range(64):  # far more than a reader that had merely stopped would let pass
-                await far.send(bytes(256 * KIB))
-            await round_trips(dialled, accepted)
-
     # --- Back-pressure ---
 
     async def test_a_reader_that_stops_holds_up_its_writer_and_no_other(

@@ -204,3 +204,37 @@ def test_who_was_removed_while_away_hears_of_it_on_return(seed: int) -> None:
                 await copy.wait_until(lambda: copy.role is None)
 
     network.run(scenario)
+
+
+@pytest.mark.parametrize("pause_s", [0, 200])
+@pytest.mark.parametrize("has_left", [True, False])
+def test_who_forgot_a_document_joins_it_again_at_once(
+    seed: int, has_left: bool, pause_s: float
+) -> None:
+    """What was said about it on that connection is forgotten on one side alone."""
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            other = await bob.join(await (await alice.create("other")).invite())
+            for turn in range(3):
+                copy = await bob.join(await document.invite())
+                copy.text("body").insert(0, f"{turn} ")
+                await copy.durable("peers:1")
+                document.text("body").insert(0, "answered ")
+                await document.durable("peers:1")
+                if has_left:
+                    await copy.leave()
+                    await document.wait_until(lambda: bob.peer_id not in document.members())
+                else:
+                    await bob.forget(copy.id)
+                await asyncio.sleep(pause_s)
+                if has_left:
+                    await bob.forget(document.id)
+            assert sorted(str(document.text("body")).split()) == ["0", "1", "2", *["answered"] * 3]
+            other.text("body").insert(0, "on")
+            await other.durable("peers:1")
+            assert alice.statistics().security_count == bob.statistics().security_count == 0
+
+    network.run(scenario)

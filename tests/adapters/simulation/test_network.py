@@ -154,20 +154,6 @@ async def test_bytes_are_counted_per_direction() -> None:
     assert (back.message_count, back.message_bytes) == (1, 7)
 
 
-async def test_a_channel_that_was_given_up_and_asked_for_again_carries_messages() -> None:
-    world, _ = open_world(1)
-    near, far = await connect(world, "alpha", "beta")
-    await near.channel(channel_name(1)).send(b"unread")
-    await asyncio.sleep(1)
-    far.channel(channel_name(1))
-    far.close_channel(channel_name(1))
-    await near.channel(channel_name(1)).send(b"thrown away")
-    await asyncio.sleep(1)
-    channel = far.channel(channel_name(1))
-    await near.channel(channel_name(1)).send(b"read")
-    assert await channel.receive() == b"read"
-
-
 async def test_closing_both_ends_at_once_is_an_end_by_oneself_for_each() -> None:
     world, _ = open_world(1)
     near, far = await connect(world, "alpha", "beta")
