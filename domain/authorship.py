@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from domain import limits
 from domain.crdt.walker import Walk, walk_update
+from domain.errors import OperationError
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, Position
 from domain.identity import DeviceKey
 from domain.ledger.announcements import LedgerPlace
@@ -79,9 +80,19 @@ class Author:
     def write_control(
         self, kind: Kind, body: ControlBody, *, now_us: int, entropy: Entropy
     ) -> Operation:
-        """Sign and stage a control operation."""
+        """Sign and stage a control operation.
+
+        Raises:
+            OperationError: Every replica would refuse it, this one when it opens the document again; nothing is staged.
+        """
         self._merge_tips(self.control_log, now_us, entropy)
-        return self._write(self.control_log, kind, encode_body(body), None, now_us=now_us)
+        operation = self._write(self.control_log, kind, encode_body(body), None, now_us=now_us)
+        try:
+            self._ledger.examine(operation)
+        except OperationError:
+            self.staged.pop()
+            raise
+        return operation
 
     def write_update(
         self, update: bytes, walk: Walk, *, now_us: int, entropy: Entropy

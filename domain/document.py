@@ -183,8 +183,8 @@ class Document:
         try:
             unclaimed = self.pending.foreign_clients(group, self._is_ours, self.replica.next_clock)
             if unclaimed:
-                self.pending.put_back(group)
                 self._claim(unclaimed, now_us, entropy)
+                self.pending.put_back(group)
                 return False
             gathered = self.replica.gather(group, self.pending.ends(group))
             if gathered is None:
@@ -192,7 +192,7 @@ class Document:
             update, walk = gathered
             log = self.author.content_log
             self.replica.check_own(walk, log, self.author.next_seq_num(log))
-        except (UpdateError, EngineError) as error:
+        except (UpdateError, EngineError, OperationError) as error:
             self._take_back(str(error), group)
             return False
         operation = self.author.write_update(update, walk, now_us=now_us, entropy=entropy)
@@ -234,13 +234,13 @@ class Document:
         Raises:
             NotPermittedError: We may not do that, or it cannot be done; every replica would refuse it.
         """
-        if kind in CHANGING_KINDS:
-            assert not self.author.staged, "what is staged may have a say in it"
-            try:
+        try:
+            if kind in CHANGING_KINDS:
+                assert not self.author.staged, "what is staged may have a say in it"
                 self.ledger.check_change(self.key.peer, body, self.replica.seen())
-            except OperationError as error:
-                raise NotPermittedError(explain(error)) from None
-        return self.author.write_control(kind, body, now_us=now_us, entropy=entropy)
+            return self.author.write_control(kind, body, now_us=now_us, entropy=entropy)
+        except OperationError as error:
+            raise NotPermittedError(explain(error)) from None
 
     def settle(self, staged: Sequence[Operation]) -> Admitted:
         """Say that staged operations are durable: they enter the ledger, and with them what waited for them."""

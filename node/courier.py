@@ -14,7 +14,7 @@ from typing import Final
 from domain import limits
 from domain.codec import CodecError
 from domain.document import Document
-from domain.errors import PairwiseError, SealError
+from domain.errors import NotPermittedError, PairwiseError, SealError
 from domain.founding import new_prekey
 from domain.identifiers import PeerId, SecretId
 from domain.keyring import OutgoingSession, Records
@@ -65,6 +65,9 @@ class SecretCourier:
         self._unreachable: dict[PeerId, bytes] = {}
         self._noticed: dict[bytes, float] = {}
         self._seen: tuple[int, int, int, bool] | None = None
+        self._refused: int | None = (
+            None  # how many control operations there were when nobody would take ours
+        )
         self._gifts: list[tuple[float, Gift]] = []
         self._rotate_due = NEVER
         self._notice_due = NEVER
@@ -195,6 +198,8 @@ class SecretCourier:
         """Say when `prepare` has something to write."""
         if self._document.role is None or self._document.ledger.read_only_reason is not None:
             return NEVER
+        if self._refused == self._document.ledger.control_count:
+            return NEVER
         self._look(now)
         if self._document.needs_secret:
             return now
@@ -304,6 +309,17 @@ class SecretCourier:
         now = self._environment.clock.now() + INSTANT_S
         if self.due(now) > now:
             return False
+        try:
+            await self._stage_due(now)
+        except (
+            NotPermittedError
+        ) as error:  # nobody would take it: better to owe it than to store it
+            self._refused = self._document.ledger.control_count
+            logger.error("courier.not_written", extra={"reason": str(error)})  # noqa: TRY400 - no stack helps
+        self._seen = None
+        return bool(self._document.author.staged)
+
+    async def _stage_due(self, now: float) -> None:
         if self._notice_due <= now:
             self._publish_prekey(now)
         elif self._document.needs_secret or self._rotate_due <= now:
@@ -312,8 +328,6 @@ class SecretCourier:
             for due, gift in self._gifts:
                 if due <= now:
                     await self._give(gift, announces=False)
-        self._seen = None
-        return bool(self._document.author.staged)
 
     def _publish_prekey(self, now: float) -> None:
         document, clock = self._document, self._environment.clock

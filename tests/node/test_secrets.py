@@ -319,3 +319,27 @@ async def test_restarts_keep_secrets_and_sessions(culm_network: NodeNetwork) -> 
 async def documents_of(network: NodeNetwork, document: Document, *names: str) -> list[Document]:
     nodes = [network._now.find(name).node for name in names]
     return [await node.document(document.id) for node in nodes if node is not None]
+
+
+def test_what_nobody_would_take_of_us_is_not_stored_and_the_document_opens_again(seed: int) -> None:
+    """Should a rule about who gives what be wrong here, that is owed, and nothing worse."""
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            copy = await joined(bob, document, role="read")
+            courier, stored = owner_of(copy).courier, len(await log_of(copy))
+            assert courier.due(0.0) > 0.0
+            courier._rotate_due = 0.0  # a reader makes no secret
+            await owner_of(copy).tell_changed()
+            owner_of(copy)._bell.ring()
+            await asyncio.sleep(60)
+            assert len(await log_of(copy)) == stored
+            await write(document, "on")
+            await network.converged()
+            bob = await network.restart("bob")  # noqa: PLW2901 - the same, later
+            assert not bob._documents.damaged
+            assert str((await bob.document(document.id)).text("body")) == "on"
+
+    network.run(scenario)

@@ -9,17 +9,18 @@ from pycrdt import Doc, Text
 
 from domain.crdt.engine import apply, failures_translated, make_doc
 from domain.crdt.walker import ClientSection, delete_set_over
-from domain.errors import EngineError
+from domain.errors import EngineError, NotPermittedError
 from domain.events import DocumentReloaded
 from domain.identifiers import LogId, LogKey
 from domain.ledger.claim import client_id
-from domain.operations.control import Claim
+from domain.operations.control import Claim, Role, SetRole
 from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
-from domain.sealing import DocumentSecret
+from domain.sealing import SECRET_BYTES, DocumentSecret
 from tests.domain.crdt.encoding import numbers, section, sized, string, update
 from tests.domain.document.editors import Editor, content, exchange, found_editors, newcomer, read
+from tests.domain.document.quarrel import change
 
 
 def client_of(editor: Editor) -> int:
@@ -354,3 +355,15 @@ def test_derived_id_that_somebody_claimed_before_stays_its_own() -> None:
     exchange([owner, reader, thief])
     assert read(owner) == read(reader) == read(thief)
     assert str(reader.text) == "mine"
+
+
+def test_control_operation_of_our_own_that_nobody_would_take_is_not_staged() -> None:
+    founder, reader = found_editors(2)
+    change(founder, SetRole(member=reader.document.key.peer, role=Role.READ))
+    reader.receive(founder.log)
+    secret = DocumentSecret(reader.entropy.draw(SECRET_BYTES))
+    with pytest.raises(NotPermittedError):
+        reader.write_control(
+            Kind.SECRET_DISTRIBUTION, SecretDistribution(secrets=(secret.secret_id,))
+        )
+    assert reader.document.author.staged == []
