@@ -163,18 +163,7 @@ class DocumentOwner:
         """
         await self.durable()
         target = dict(self.document.heights)
-
-        def is_held() -> bool:
-            # What was cut off or counts no longer reaches nobody any more.
-            present = self.document.heights
-            heights = {
-                log: min(height, present[log], key=lambda each: each.count)
-                for log, height in target.items()
-                if log in present
-            }
-            return len(self.receipts.holders(heights)) >= count
-
-        await self.wait_until(is_held)
+        await self.wait_until(lambda: len(self.receipts.holders(target)) >= count)
 
     async def write(self, kind: Kind, body: Order) -> Operation:
         """Write an operation of our own that is no edit; durable on return. Cancelled, it may be written all the same.
@@ -201,14 +190,17 @@ class DocumentOwner:
             NotPermittedError: We may not write in the document.
             NodeClosedError: The document was closed before.
         """
-        if not self.document.may_write:
+        document, before = self.document, self.document.current_secret()
+        if document.may_write:
+            self.courier.rotate()
+            self._bell.ring()
+            await self.wait_until(
+                lambda: document.current_secret() not in (before, None) or not document.may_write
+            )
+        if document.current_secret() in (before, None):
             raise NotPermittedError(
                 "only who may write in a document can renew its secret; this device may not"
             )
-        before = self.document.current_secret()
-        self.courier.rotate()
-        self._bell.ring()
-        await self.wait_until(lambda: self.document.current_secret() not in (before, None))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; it is looked at whenever something about this document changes.

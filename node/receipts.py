@@ -70,12 +70,21 @@ class Receipts:
         )
 
     def holders(self, target: Mapping[LogKey, Height]) -> list[PeerId]:
-        """List the other member devices that may read and hold at least that much of each log."""
-        members = self._document.ledger.membership.members()
+        """List the other member devices that may read and hold at least that much of each log.
+
+        What was cut off here since, or counts no longer, reaches nobody any more: it is not asked for.
+        """
+        document = self._document
+        members = document.ledger.membership.members()
+        wanted = {
+            log: min(height.count, present.count)
+            for log, height in target.items()
+            if (present := document.heights.get(log)) is not None
+        }
         return [
             peer
             for peer, counts in self._held.items()
-            if peer != self._document.key.peer
+            if peer != document.key.peer
             and members.get(peer, Role.PULL) >= Role.READ
-            and all(counts.get(log, 0) >= height.count for log, height in target.items())
+            and all(counts.get(log, 0) >= count for log, count in wanted.items())
         ]

@@ -256,17 +256,17 @@ class SyncSession:
 
     def _say_what_came_since(self) -> None:
         """What we said may have waited with the peer for long: it takes our answer for how far we are now."""
-        grown = [
-            (log, height.count)
-            for log, height in sorted(self._heights().items(), key=lambda entry: entry[0])
-            if self._said.get(log) != height.count
-        ]
-        for at in range(0, len(grown), limits.HAVE_PAGE_LOGS_MAX):
-            self.acknowledge(dict(grown[at : at + limits.HAVE_PAGE_LOGS_MAX]))
+        heights = sorted(self._heights().items(), key=lambda entry: entry[0])
+        self.acknowledge(
+            {log: height.count for log, height in heights if self._said.get(log) != height.count}
+        )
 
     def acknowledge(self, logs: Mapping[LogKey, int]) -> None:
         """Say that so many operations of these logs are on our disk."""
-        self.say(Ack(counts=tuple((self._refer(log), count) for log, count in logs.items())))
+        listed = list(logs.items())
+        for at in range(0, len(listed), limits.HAVE_PAGE_LOGS_MAX):
+            page = listed[at : at + limits.HAVE_PAGE_LOGS_MAX]
+            self.say(Ack(counts=tuple((self._refer(log), count) for log, count in page)))
 
     def reject(self, log: LogKey, seq_num: int, reason: str) -> None:
         """Say that an operation came damaged or is not acceptable."""

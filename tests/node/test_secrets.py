@@ -343,3 +343,20 @@ def test_what_nobody_would_take_of_us_is_not_stored_and_the_document_opens_again
             assert str((await bob.document(document.id)).text("body")) == "on"
 
     network.run(scenario)
+
+
+def test_who_is_demoted_while_renewing_a_secret_is_told(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            copy = await joined(bob, document)
+            owner_of(copy).courier._refused = state_of(copy).ledger.control_count  # so it waits
+            renewing = asyncio.create_task(owner_of(copy).rotate())
+            await asyncio.sleep(0)
+            await demote(document, bob, Role.READ)
+            with pytest.raises(NotPermittedError):
+                await asyncio.wait_for(renewing, 60)
+
+    network.run(scenario)
