@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from scripts.lab.eavesdropping import listen_in
 from scripts.lab.neighbors import meet_nearby
 from scripts.lab.processes import Lab, LabNode, until
 
@@ -208,6 +209,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "stun-gone": lambda lab: play(lab, _stop_stun),
     "loss-5": lambda lab: play(lab, _lose(0.025)),
     "nearby": meet_nearby,
+    "eavesdropping": listen_in,
     "loss-20": lambda lab: play(lab, _lose(0.106)),
 }
 """By name; losses are of each wire and direction: two of them make the 5 and 20 % of a way."""

@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -77,8 +77,15 @@ class Wire:
 
     def set(self, **options: float) -> None:
         """Change how it behaves: `delay_ms`, `jitter_ms`, `loss`, `is_up`."""
+        self._tell(options)
+
+    def capture(self, path: Path) -> None:
+        """Write every frame that it carries from now on into a file, in the pcap format."""
+        self._tell({"capture": str(path)})
+
+    def _tell(self, what: Mapping[str, object]) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(options) + "\n")
+        self._process.stdin.write(json.dumps(what) + "\n")
         self._process.stdin.flush()
 
 

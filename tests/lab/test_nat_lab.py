@@ -67,3 +67,8 @@ def test_the_doctor_names_each_network() -> None:
 def test_a_relay_helps_where_no_udp_leaves() -> None:
     result = lab("matrix", "--pairs", "udp-blocked:symmetric")
     assert (result["connected"], result["direct"]) == (1, 0), result
+
+
+def test_no_server_sees_anything_lasting_in_clear() -> None:
+    result = lab("scenario", "eavesdropping")
+    assert (result["ok"], result["path"], result["found"]) == (True, "relayed", []), result
