@@ -239,6 +239,8 @@ def _build_lan(topology: Topology, box: str, number: int) -> None:
     topology.inside(box, "ip", "addr", "add", f"10.213.{number}.1/24", "dev", "lan")
     topology.inside(box, "ip", "link", "set", "lan", "up")
     topology.inside(box, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    # Else what a host sends to itself by way of the box is bridged before it is routed, and dropped.
+    topology.inside(box, "sysctl", "-qew", "net.bridge.bridge-nf-call-iptables=0")
 
 
 def _plug(
