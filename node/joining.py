@@ -9,6 +9,7 @@ from domain.connectivity.meeting import invite_discovery_key
 from domain.document import Document
 from domain.errors import (
     ConnectionLostError,
+    CulmError,
     DialError,
     InviteError,
     NetworkError,
@@ -44,6 +45,7 @@ REFUSALS: Final = {
     "other-document": "the invite is for another document: ask for one to this document",
     "forged": "the inviter does not accept the invite's key: ask for a new one",
 }
+NO_ANSWER: Final = "the inviter did not answer in time: try again later"
 UNKNOWN_REFUSAL: Final = (
     "the inviter does not know the invite, or may not let anybody in: ask for a new one"
 )
@@ -189,16 +191,15 @@ async def _ask_until_admitted(
     loop = asyncio.get_running_loop()
     held, give_up = 0, loop.time() + JOIN_S_MAX
     while True:
+        failure: CulmError = InviteError("unreachable", NO_ANSWER)
+        is_ended = False
         try:
             exchange = link.introduce(owner)
             exchange.ask_to_join(request)
-            await _wait_admitted(owner, exchange)
-        except NetworkError:
-            holds = sum(height.count for height in owner.document.heights.values())
-            if holds > held:
-                held, give_up = holds, loop.time() + JOIN_S_MAX
-            if not held or loop.time() >= give_up:
-                raise
+            if await _wait_admitted(owner, exchange, link):
+                return
+        except NetworkError as error:
+            failure, is_ended = error, True
         except InviteError as error:
             # Who is no manager any more, or has not heard of the invite yet, says so: another may know better.
             if error.reason != "refused" or not connect.skip(link.peer):
@@ -209,16 +210,28 @@ async def _ask_until_admitted(
             except NetworkError:
                 raise error from None
             continue
-        else:
-            return
+        holds = sum(height.count for height in owner.document.heights.values())
+        if holds > held:
+            held, give_up = holds, loop.time() + JOIN_S_MAX
+        is_hopeless = is_ended and not held and not connect.skip(link.peer)
+        if is_hopeless or loop.time() >= give_up:
+            raise failure
         with suppress(NetworkError):
             await asyncio.sleep(AGAIN_S)
             link = await connect()
 
 
-async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
+async def _wait_admitted(owner: DocumentOwner, exchange: Exchange, link: Link) -> bool:
+    """Wait for an answer, but not for one over a connection that has fallen silent: False for that.
+
+    Raises:
+        NetworkError: The connection has ended.
+        InviteError: We are not let in.
+    """
+
     def is_decided() -> bool:
-        return owner.courier.is_ready or exchange.refusal is not None or exchange.is_over
+        is_answered = owner.courier.is_ready or exchange.refusal is not None
+        return is_answered or exchange.is_over or link.is_quiet
 
     while not is_decided():
         received, shown = exchange.received, exchange.code
@@ -229,19 +242,19 @@ async def _wait_admitted(owner: DocumentOwner, exchange: Exchange) -> None:
                 )
         except TimeoutError:
             if owner.document.role is not None:
-                return  # a member, whom any other member gives the secrets later
+                return True  # a member, whom any other member gives the secrets later
             if exchange.code is not None:
                 raise InviteError(
                     "refused", "nobody compared the code in time: ask the inviter, and join again"
                 ) from None
             if exchange.received == received:
-                raise InviteError(
-                    "unreachable", "the inviter did not answer in time: try again later"
-                ) from None
+                raise InviteError("unreachable", NO_ANSWER) from None
     if owner.courier.is_ready:
-        return
+        return True
     if exchange.refusal is not None:
         raise InviteError(exchange.refusal, REFUSALS.get(exchange.refusal, UNKNOWN_REFUSAL))
-    raise ConnectionLostError(
-        0, "the connection to the inviter ended before it let us in: try again"
-    )
+    if exchange.is_over:
+        raise ConnectionLostError(
+            0, "the connection to the inviter ended before it let us in: try again"
+        )
+    return False

@@ -158,6 +158,11 @@ class Link:
         """Whether nothing is heard from the peer any more."""
         return self.connection.lifecycle.state is State.QUIET
 
+    async def tell_silence(self) -> None:
+        """Let those who wait for something about its documents look again: nothing is heard any more."""
+        for exchange in tuple(self.exchanges.values()):
+            await exchange.owner.tell_changed()
+
     @property
     def is_unanswered(self) -> bool:
         """Whether the last heartbeat has not been answered."""

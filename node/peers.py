@@ -236,6 +236,8 @@ class Peers:
                 if change.new is not status.shown:
                     self._publish(PeerStateChanged(peer=peer, old=status.shown, new=change.new))
                     status.shown = change.new
+            if status.link is not None and status.link.is_quiet:
+                self._runtime.spawn(status.link.tell_silence(), f"silence {peer.short}")
 
     # -- Dialling --
 
@@ -306,7 +308,7 @@ class Peers:
                     status.dial is not None
                 ):  # that one may lead there, or is the one that the peer keeps
                     await asyncio.wait([status.dial])
-                if status.link is not None:
+                if status.link is not None and not status.link.is_quiet:
                     return status.link
             self._forget_stranger(peer, status)
             raise

@@ -238,3 +238,47 @@ def test_who_forgot_a_document_joins_it_again_at_once(
             assert alice.statistics().security_count == bob.statistics().security_count == 0
 
     network.run(scenario)
+
+
+def test_who_joins_while_the_inviter_falls_silent_asks_another_manager_soon(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with (
+            network.node("alice") as alice,
+            network.node("carol") as carol,
+            network.node("dave") as dave,
+        ):
+            document = await alice.create("notes")
+            await carol.join(await document.invite(role="manage"))
+            invite = await document.invite()
+            await network.converged()
+            alice.owners()[0].courier.due = lambda _: float("inf")  # type: ignore[method-assign,assignment]
+            joining = asyncio.create_task(dave.join(invite))
+            while dave.peer_id not in {link.peer for link in alice.peers.links()}:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            await network.crash("alice")
+            began = loop.time()
+            copy = await joining
+            assert loop.time() - began < 25.0  # and not only once the connection has ended
+            assert copy.role is not None
+
+    network.run(scenario)
+
+
+def test_who_joins_while_the_line_is_down_gets_in_once_it_is_back(seed: int) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("dave") as dave:
+            document = await alice.create("notes")
+            joining = asyncio.create_task(dave.join(await document.invite()))
+            while not dave.peers.links():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.001)
+            network.partition("alice", "dave")
+            await asyncio.sleep(25)
+            network.heal()
+            assert (await joining).role is not None
+
+    network.run(scenario)
