@@ -107,7 +107,8 @@ class Documents:
             try:
                 await self._load_one(document_id, sealed)
             except (StorageCorruptError, SealError, EngineError) as error:
-                logger.exception("documents.damaged", extra={"document": document_id.short})
+                extra = {"document": document_id.short, "reason": str(error)}
+                logger.error("documents.damaged", extra=extra)  # noqa: TRY400 - its place says nothing
                 self.damaged[document_id] = error
 
     async def _load_one(self, document_id: DocumentId, sealed: bytes) -> None:
@@ -139,7 +140,11 @@ class Documents:
         Raises:
             UsageError: The name is empty or too long.
         """
-        if not name or len(name.encode()) > limits.DOCUMENT_NAME_BYTES_MAX:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            raise UsageError("a document's name is text that UTF-8 can say") from None
+        if not 1 <= size <= limits.DOCUMENT_NAME_BYTES_MAX:
             raise UsageError(f"a document's name has 1 to {limits.DOCUMENT_NAME_BYTES_MAX} bytes")
         environment = self._environment
         now_us = environment.clock.timestamp_us()
@@ -165,13 +170,30 @@ class Documents:
         await DocumentArchive(document, self._environment).save_record(document.record)
 
     async def forget(self, owner: DocumentOwner) -> None:
-        """Close a document and delete everything about it; durable on return."""
-        document = owner.document.document
+        """Close a document and delete everything about it; durable on return.
+
+        Raises:
+            StorageError: It cannot be deleted now: it is there as before, opened again.
+        """
+        state = owner.document
         with suppress(UnsavedEditsError):  # what cannot be written is about to be deleted
             await owner.close()
-        del self._owners[document]
-        self._tasks.pop(document).cancel()
+        del self._owners[state.document]
+        self._tasks.pop(state.document).cancel()
+        try:
+            await self._environment.store.forget(state.document)
+        except StorageError:
+            await self.open(Document(state.key, state.document, state.record, Keyring()))
+            raise
+
+    async def forget_damaged(self, document: DocumentId) -> None:
+        """Delete what there is of a document that cannot be opened; durable on return.
+
+        Raises:
+            StorageError: It cannot be deleted now.
+        """
         await self._environment.store.forget(document)
+        del self.damaged[document]
 
     async def close(self) -> list[str]:
         """Bring all documents to disk; list what could not be, for a person."""

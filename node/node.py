@@ -11,7 +11,13 @@ from domain.connectivity.address import is_loopback
 from domain.connectivity.candidate import is_public
 from domain.connectivity.diagnosis import Verdict, diagnose
 from domain.connectivity.lifecycle import State
-from domain.errors import NodeClosedError, UnsavedEditsError, UsageError, WrongThreadError
+from domain.errors import (
+    CulmError,
+    NodeClosedError,
+    UnsavedEditsError,
+    UsageError,
+    WrongThreadError,
+)
 from domain.events import (
     CloneDetected,
     Event,
@@ -292,6 +298,11 @@ class Node:
             for owner in self._documents
         ]
 
+    def damaged_documents(self) -> dict[DocumentId, CulmError]:
+        """List the documents that are on disk and cannot be opened, each with the reason; `forget` deletes them."""
+        self._check()
+        return dict(self._documents.damaged)
+
     async def document(self, document_id: DocumentId | str) -> Document:
         """Open one of its documents.
 
@@ -326,12 +337,21 @@ class Node:
 
         Raises:
             UnknownDocumentError: This node does not have it.
+            StorageError: It cannot be deleted now; it is there as before.
         """
         self._check()
+        if (damaged := self._find_damaged(document_id)) is not None:
+            await self._documents.forget_damaged(damaged)
+            return
         owner = self._documents.get(document_id)
         self.peers.detach(owner.document.document)
         await self._documents.forget(owner)
         self._be_found()
+
+    def _find_damaged(self, document_id: DocumentId | str) -> DocumentId | None:
+        return next(
+            (each for each in self._documents.damaged if document_id in (each, str(each))), None
+        )
 
     # -- Inviting and joining --
 

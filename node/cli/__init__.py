@@ -4,6 +4,8 @@ The commands themselves are in `node.commands`. Nothing here loads an engine bef
 quick.
 """
 
+import sys
+
 from node.cli.check import check_packages
 
 
@@ -13,4 +15,4 @@ def main() -> None:
     from node.cli import answering, application  # noqa: PLC0415 - only once the packages are ours
 
     del application  # it brings the commands
-    answering.application(prog_name="culm")
+    answering.run_application(sys.argv[1:])

@@ -1,12 +1,15 @@
 """What all commands of the command line share: the application, and how an answer is waited for and shown."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Final
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
+from typing import Annotated, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from node.cli.failure import ExitCode
+from node.cli.failure import ExitCode, say_error
 from node.cli.invocation import Invocation
 from node.cli.output import say, say_json
 
@@ -42,6 +45,27 @@ DocumentName = Annotated[
 ]
 
 
+def run_application(arguments: Sequence[str]) -> NoReturn:
+    """Run the command that was typed, and leave the process with its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name may need more than the terminal has
+    try:
+        code = application(list(arguments), prog_name="culm", standalone_mode=False)
+    except (
+        TyperException
+    ) as error:  # what was typed is no command of ours: these can show themselves
+        error.show()  # type: ignore[attr-defined]
+        if "--json" in arguments:
+            say_error("UsageError", error.format_message(), error.exit_code)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        say("culm: nothing was done")
+        sys.exit(ExitCode.FAILED)
+    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
 def carry_out(
     invocation: Invocation,
     name: str,
@@ -59,6 +83,8 @@ def carry_out(
     )
     if not execution.run(done):
         say("culm: stopped before it was done")
+        if invocation.wants_json:
+            say_error("Stopped", "stopped before it was done", ExitCode.FAILED)
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -227,6 +227,8 @@ def documents(invocation: Invocation) -> None:
             for each in dicts(given["documents"])
         ]
         answer(table(("ID", "ROLE", "NAME"), rows))
+        for each in dicts(given["damaged"]):
+            say(f"document {each['document']} cannot be opened: {each['reason']}")
 
     carry_out(invocation, "documents", {}, shower(invocation, show))
 

@@ -6,7 +6,6 @@ before the process ends, within 5 s.
 
 import asyncio
 import dataclasses
-import getpass
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from domain.errors import CulmError, DataDirectoryInUseError
 from domain.ports.command import CommandHandler
 from node.cli.invocation import Invocation
 from node.cli.output import say
+from node.cli.prompt import ask_passphrase
 from node.cli.readiness import notify
 from node.commands.handler import NodeCommands
 from node.config import NodeConfig
@@ -180,7 +180,7 @@ async def _unlocked(directory: Path, config: NodeConfig) -> NodeConfig:
     """Ask for the passphrase where the keys are locked, none is configured, and somebody sits at a terminal."""
     if config.passphrase is not None or not sys.stdin.isatty() or not is_locked(directory):
         return config
-    passphrase = await asyncio.to_thread(getpass.getpass, "passphrase of this device: ")
+    passphrase = await ask_passphrase("passphrase of this device: ")
     return dataclasses.replace(config, passphrase=passphrase)
 
 

@@ -104,10 +104,13 @@ def failures_reported(*, wants_json: bool, is_debug: bool) -> Iterator[None]:
             )
         say(f"culm: {text}" + (f"\n      {todo}" if todo else ""))
         if wants_json:
-            say_json(
-                {"error": {"type": type(error).__name__, "message": text, "exit_code": int(code)}}
-            )
+            say_error(type(error).__name__, text, code)
         raise typer.Exit(code) from None
+
+
+def say_error(kind: str, text: str, code: int) -> None:
+    """Give what went wrong as JSON."""
+    say_json({"error": {"type": kind, "message": text, "exit_code": int(code)}})
 
 
 def _single(error: BaseException) -> BaseException:

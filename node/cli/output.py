@@ -8,8 +8,8 @@ import typer
 
 
 def say(text: str) -> None:
-    """Tell the person something that is no answer."""
-    typer.echo(text, err=True)
+    """Tell the person something that is no answer; what others said in it is made harmless."""
+    typer.echo(plain_lines(text), err=True)
 
 
 def answer(text: str) -> None:

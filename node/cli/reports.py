@@ -153,6 +153,10 @@ def _status_lines(given: Answer) -> str:
             f"  member {short(peer)}: " + (f"lacks {count}" if count else "has all")
             for peer, count in pending.items()
         ]
+    lines += [
+        f"document {short(each['document'])} cannot be opened: {plain(str(each['reason']))}"
+        for each in dicts(given["damaged"])
+    ]
     return "\n".join(lines)
 
 

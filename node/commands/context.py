@@ -36,11 +36,17 @@ class CommandContext:
     def find(self, meant: str) -> DocumentInfo:
         """Find a document by its id, its exact name, or at least four hex digits that only its id begins with.
 
+        One that is damaged is found as well, by its id: opening it says what is wrong, and it can be forgotten.
+
         Raises:
             UnknownDocumentError: There is none.
             UsageError: There are several.
         """
-        documents = self.node.documents()
+        damaged = self.node.damaged_documents()
+        documents = [
+            *self.node.documents(),
+            *(DocumentInfo(id=each, name="", role=None) for each in damaged),
+        ]
         by_name = [each for each in documents if each.name == meant]
         digits = meant.lower()
         by_id = [each for each in documents if str(each.id).startswith(digits)]
@@ -62,6 +68,14 @@ class CommandContext:
 
 
 Command = Callable[[CommandContext, Arguments], AsyncGenerator[Answer, None]]
+
+
+def describe_damaged(node: Node) -> list[dict[str, str]]:
+    """Give the documents that are on disk and cannot be opened, as JSON has them."""
+    return [
+        {"document": str(document), "reason": str(reason)}
+        for document, reason in node.damaged_documents().items()
+    ]
 
 
 def describe_document(document: Document | DocumentInfo) -> dict[str, object]:

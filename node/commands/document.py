@@ -5,7 +5,13 @@ from collections.abc import AsyncGenerator
 from domain.crdt.engine import failures_translated
 from domain.errors import UsageError
 from node.commands.arguments import Arguments
-from node.commands.context import Answer, CommandContext, describe_document
+from node.commands.context import (
+    Answer,
+    CommandContext,
+    describe_damaged,
+    describe_document,
+)
+from node.document import Document
 from node.mirror import BODY, DocumentText
 
 INVITE_EXPIRES_S: int = 86_400
@@ -36,13 +42,25 @@ async def invite(context: CommandContext, arguments: Arguments) -> AsyncGenerato
 async def documents(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """List the documents."""
     del arguments
-    yield {"documents": [describe_document(each) for each in context.node.documents()]}
+    yield {
+        "documents": [describe_document(each) for each in context.node.documents()],
+        "damaged": describe_damaged(context.node),
+    }
 
 
 async def cat(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Give the content of a root text."""
     document = await context.open(arguments.text("document"))
     root = arguments.optional_text("root") or BODY
+    yield describe_document(document) | {"root": root, "text": read_root(document, root)}
+
+
+def read_root(document: Document, root: str) -> str:
+    """Read a root text.
+
+    Raises:
+        UsageError: The document has no root of that name; `body` is there, and empty, at first.
+    """
     with failures_translated():
         names = sorted(document.ydoc.keys())
     if root != BODY and root not in names:
@@ -50,7 +68,7 @@ async def cat(context: CommandContext, arguments: Arguments) -> AsyncGenerator[A
         raise UsageError(f"the document has no root {root!r}; there are: {there}")
     text = DocumentText(document, root)
     try:
-        yield describe_document(document) | {"root": root, "text": text.read()}
+        return text.read()
     finally:
         text.close()
 

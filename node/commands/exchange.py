@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import stat
 import tarfile
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
@@ -16,6 +17,7 @@ from domain.limits import UPDATE_BYTES_MAX
 from domain.text import difference
 from node.commands.arguments import Arguments
 from node.commands.context import Answer, CommandContext, describe_document
+from node.commands.document import read_root
 from node.configuration import FILE_NAME
 from node.mirror import BODY, DocumentText
 from node.shares import FOLDER
@@ -34,15 +36,17 @@ async def export(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     if wanted == UPDATE:
         data = save(document.ydoc)
     elif wanted == TEXT:
-        text = DocumentText(document, arguments.optional_text("root") or BODY)
-        data = text.read().encode()
-        text.close()
+        data = read_root(document, arguments.optional_text("root") or BODY).encode()
     else:
         raise UsageError(f"there is no format {wanted!r}: use {UPDATE} or {TEXT}")
     is_replacing = arguments.flag("replace")
 
     def write() -> None:
         with _new_file(path, mode=0o666, is_replacing=is_replacing) as file:
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # who may read what is replaced, and no others
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             file.write(data)
 
     await asyncio.to_thread(write)
@@ -60,7 +64,8 @@ async def import_file(
     if into is not None:
         document = await context.open(into)
     else:
-        document = await context.node.create(arguments.optional_text("name") or path.stem)
+        stem = os.fsencode(path.stem).decode(errors="replace")  # names of files may be any bytes
+        document = await context.node.create(arguments.optional_text("name") or stem)
     try:
         if isinstance(content, bytes):
             document.import_update(content)

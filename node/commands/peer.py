@@ -8,7 +8,7 @@ from domain.identifiers import PeerId
 from domain.pairing import PairingState, trust
 from domain.ports.network import Connection
 from node.commands.arguments import Arguments
-from node.commands.context import Answer, CommandContext, describe_document
+from node.commands.context import Answer, CommandContext, describe_damaged, describe_document
 from node.owner import DocumentOwner
 from node.peer_status import PeerStatus
 from node.statistics import NodeStatistics, Noted, PeerStatistics
@@ -118,6 +118,7 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
             describe_document(info) | _account(owner, node.peer_id)
             for info, owner in zip(node.documents(), node.owners(), strict=True)
         ],
+        "damaged": describe_damaged(node),
     }
 
 

@@ -1,18 +1,35 @@
 """The command as a person uses it: real processes, real signals, files and loopback."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from tests.node.process import call, culm, free_address, running, said, until, until_equal
+from node.cli.output import say
+from node.wiring.system import DATABASE_FILE
+from tests.node.process import (
+    WAIT_S,
+    call,
+    command,
+    culm,
+    environment,
+    free_address,
+    running,
+    said,
+    until,
+    until_equal,
+)
 
 INVITE = re.compile(r"culm1[A-Za-z0-9_-]+")
 
@@ -136,7 +153,7 @@ def test_killed_node_leaves_nothing_in_the_way(here: Path) -> None:
         node.line()
         assert node.stop(signal.SIGKILL) == -signal.SIGKILL
     assert (here / "control").exists()
-    assert said(here, "documents") == {"documents": []}
+    assert said(here, "documents") == {"documents": [], "damaged": []}
     with running(here, "run", "--json") as node:
         assert node.json()["documents"] == []
 
@@ -163,7 +180,7 @@ def test_service_manager_is_told(here: Path, tmp_path: Path) -> None:
         manager.settimeout(20)
         with running(here, "run", NOTIFY_SOCKET=str(tmp_path / "notify")) as node:
             assert manager.recv(100) == b"READY=1"
-            assert said(here, "documents") == {"documents": []}
+            assert said(here, "documents") == {"documents": [], "damaged": []}
             node.stop()
             assert manager.recv(100) == b"STOPPING=1"
 
@@ -222,6 +239,62 @@ def test_failure_is_json_as_well(here: Path) -> None:
     failed = call(here, "cat", "nowhere", "--json")
     error = json.loads(failed.stdout.splitlines()[-1])["error"]
     assert (error["type"], error["exit_code"]) == ("UnknownDocumentError", 2)
+
+
+def test_what_is_no_command_is_json_as_well(here: Path) -> None:
+    for words in (("documents", "--nonsense"), ("cat",), ("nothing",)):
+        failed = culm(here, *words, "--json")
+        assert failed.returncode == 2
+        assert json.loads(failed.stdout)["error"]["exit_code"] == 2
+        assert "Usage: " in failed.stderr
+
+
+def test_what_others_say_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    say("culm: \x1b[2J\x1b]0;title\x07 closed\nby the peer")
+    assert capsys.readouterr().err == "culm: \ufffd[2J\ufffd]0;title\ufffd closed\nby the peer\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_question_for_a_passphrase(
+    here: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """At once, and the terminal echoes again."""
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse\n")
+    assert call(here, "create", "notes", CULM_PASSPHRASE_FILE=str(secret)).exit_code == 0
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen, os.fdopen(theirs, "rb") as terminal:
+        process = subprocess.Popen(
+            command(here, ("documents",)),
+            stdin=terminal, stdout=terminal, stderr=terminal, env=environment(),
+        )  # fmt: skip
+        shown = b""
+        while b"passphrase" not in shown:
+            shown += screen.read(1_000)
+        assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+        process.send_signal(number)
+        assert process.wait(WAIT_S) == 1
+        assert termios.tcgetattr(terminal)[3] & termios.ECHO
+        shown += screen.read(1_000)
+    assert b"stopped before it was done" in shown
+
+
+def test_passphrase_is_asked_for_at_a_terminal(here: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse\n")
+    assert call(here, "create", "notes", CULM_PASSPHRASE_FILE=str(secret)).exit_code == 0
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "r+b", buffering=0) as screen, os.fdopen(theirs, "rb") as terminal:
+        process = subprocess.Popen(
+            command(here, ("documents",)),
+            stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, env=environment(),
+        )  # fmt: skip
+        while b"passphrase" not in screen.read(1_000):
+            pass
+        screen.write(b"correct horse\n")
+        shown, _ = process.communicate(timeout=WAIT_S)
+        assert process.returncode == 0
+    assert b"notes" in shown
 
 
 def test_debug_shows_the_traceback(here: Path) -> None:
@@ -291,7 +364,30 @@ def test_cat_gives_the_text_and_nothing_else(here: Path, tmp_path: Path) -> None
 def test_forget_with_yes_deletes(here: Path) -> None:
     assert call(here, "create", "notes").exit_code == 0
     assert json.loads(call(here, "forget", "notes", "--yes", "--json").stdout)["name"] == "notes"
-    assert json.loads(call(here, "documents", "--json").stdout) == {"documents": []}
+    assert said(here, "documents") == {"documents": [], "damaged": []}
+
+
+def test_damaged_document_is_listed_with_the_reason_and_can_be_forgotten(here: Path) -> None:
+    kept, damaged = (said(here, "create", name)["document"] for name in ("kept", "damaged"))
+    with contextlib.closing(sqlite3.connect(here / DATABASE_FILE)) as database:
+        of_it = (bytes.fromhex(damaged),)
+        [(sealed,)] = database.execute("SELECT sealed FROM documents WHERE document_id = ?", of_it)
+        spoilt = bytes([*sealed[:-1], sealed[-1] ^ 1])
+        database.execute("UPDATE documents SET sealed = ? WHERE document_id = ?", (spoilt, *of_it))
+        database.commit()
+    for asked in ("documents", "status"):
+        listed = said(here, asked)
+        assert [each["document"] for each in listed["documents"]] == [kept]
+        assert [each["document"] for each in listed["damaged"]] == [damaged]
+        shown = call(here, asked)
+        assert "cannot be opened" in shown.output
+        assert "Traceback" not in shown.stderr
+    failed = call(here, "cat", damaged[:8])
+    assert failed.exit_code == 1
+    assert "cannot be opened" in failed.stderr
+    said(here, "forget", damaged[:8], "--yes")
+    assert [each["document"] for each in said(here, "documents")["documents"]] == [kept]
+    assert said(here, "documents")["damaged"] == []
 
 
 def test_help_has_an_example_for_every_command() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -214,6 +215,31 @@ async def test_export_replaces_no_file_unasked(here: NodeCommands, tmp_path: Pat
     with pytest.raises(UsageError, match="exists"):
         await done(here, "export", document="notes", path=str(path))
     assert path.read_text() == "mine"
+
+
+async def test_export_of_what_is_not_there_leaves_the_file_that_it_would_replace(
+    here: NodeCommands, tmp_path: Path
+) -> None:
+    path = tmp_path / "precious"
+    path.write_text("mine")
+    path.chmod(0o600)
+    await done(here, "create", name="notes")
+    wanted = {"document": "notes", "path": str(path), "format": "text", "replace": True}
+    with pytest.raises(UsageError, match="bodyy"):
+        await done(here, "export", **wanted, root="bodyy")
+    assert path.read_text() == "mine"
+    await done(here, "export", **wanted)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("", 0o600)
+
+
+async def test_name_that_is_no_text_is_refused_and_that_of_a_file_is_mended(
+    here: NodeCommands, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="UTF-8"):
+        await done(here, "create", name="\udcff")
+    path = tmp_path / os.fsdecode(b"n\xff.md")
+    path.write_text("x")
+    assert (await done(here, "import", path=str(path)))["name"] == "n\N{REPLACEMENT CHARACTER}"
 
 
 async def test_backup_of_a_running_node_can_be_opened(here: NodeCommands, tmp_path: Path) -> None:

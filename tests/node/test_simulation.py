@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.errors import NodeClosedError, UnsavedEditsError, UsageError
+from domain.errors import NodeClosedError, StorageError, UnsavedEditsError, UsageError
 from node import Document, Node
 from node.simulation import NodeNetwork, NotSettledError
 
@@ -267,3 +267,26 @@ def test_misuse_is_told(
 def test_network_exists_only_while_a_scenario_runs(network: NodeNetwork) -> None:
     with pytest.raises(UsageError, match=r"within `network.run"):
         network.heal()
+
+
+def test_document_that_cannot_be_forgotten_on_a_full_disk_is_there_as_before(
+    network: NodeNetwork,
+) -> None:
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            copy = await bob.join(await document.invite())
+            document.text("body").insert(0, "kept")
+            await network.converged()
+            network.fill_disk("bob")
+            with pytest.raises(StorageError):
+                await bob.forget(copy.id)
+            network.mend_disk("bob")
+            assert [each.id for each in bob.documents()] == [document.id]
+            document.text("body").insert(0, "and ")
+            await network.converged()
+            assert str((await bob.document(copy.id)).text("body")) == "and kept"
+            await bob.forget(copy.id)
+            assert bob.documents() == []
+
+    network.run(scenario)
