@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from domain import limits
-from domain.crdt.reissue import move_client
+from domain.crdt.reissue import rename
 from domain.crdt.walker import walk_update
 from domain.document import Document
 from domain.identifiers import LogId, LogKey
+from domain.ledger.branch import branch_client
 from domain.ledger.claim import client_id
 from domain.operations.operation import Operation
 from domain.ports.environment import Entropy
@@ -50,7 +51,7 @@ def moved(
     ends: Mapping[LogKey, int],
     record: DocumentRecord,
 ) -> list[bytes]:
-    """Give edits of ours under the client id of our new log, on which they are the first.
+    """Give edits of ours under client ids of our new log, on which they are the first.
 
     Args:
         document: The document, still with its old logs.
@@ -58,13 +59,20 @@ def moved(
         ends: From which sequence number on each log goes.
         record: Our record with the new logs.
     """
-    log, client = document.author.content_log, document.pending.client
-    # Where our log was not cut it may have grown meanwhile: by what others had of it.
-    end = ends.get(log)
-    first = _first_clock(client, updates)
-    since = first if end is None else document.replica.clock_before(client, end)
-    new = client_id(LogKey(document.key.peer, record.content_log))
-    return [move_client(update, client, since=since, to=new) for update in updates]
+    old, new = document.author.content_log, LogKey(document.key.peer, record.content_log)
+    end = ends.get(old)
+    names: dict[int, list[tuple[int, int]]] = {}
+    for client in document.ledger.claims.clients_of(old):
+        # Where our log was not cut it may have grown meanwhile: by what others had of it.
+        since = (
+            _first_clock(client, updates)
+            if end is None
+            else document.replica.clock_before(client, end)
+        )
+        # What was imported is known by ids that belong to the old log: the new one claims others.
+        is_derived = client == document.pending.client
+        names[client] = [(since, client_id(new) if is_derived else branch_client(client, new))]
+    return [rename(update, names) for update in updates]
 
 
 def _first_clock(client: int, updates: Iterable[bytes]) -> int:

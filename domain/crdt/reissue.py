@@ -137,15 +137,3 @@ def rename(update: bytes, names: Names) -> bytes:
         names: The new names. A section goes on under the name of its first clock.
     """
     return _Mover(update, names).move() if names else update
-
-
-def move_client(update: bytes, client: int, *, since: int, to: int) -> bytes:
-    """Put one client id for another in a well-formed update.
-
-    Args:
-        update: An update that `walk_update` has passed, with no struct of the client from before `since`.
-        client: The old id.
-        since: The clock from which on the client's structs move, to clock 0 and on.
-        to: The new id, which the update does not name.
-    """
-    return rename(update, {client: [(since, to)]})

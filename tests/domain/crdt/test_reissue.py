@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from pycrdt import Doc, Text
 
-from domain.crdt.reissue import move_client
+from domain.crdt.reissue import rename
 from domain.crdt.walker import walk_update
 from tests.domain.document.editors import Editor, content
 from tests.strategies import seeds
@@ -46,7 +46,7 @@ def test_moved_edits_make_the_same_document(seed: int) -> None:
     other = Doc[Any](client_id=NEW)
     other.apply_update(before)
     for update in updates:
-        moved = move_client(update, OLD, since=since, to=NEW)
+        moved = rename(update, {OLD: [(since, NEW)]})
         assert OLD not in {section.client for section in walk_update(moved).sections}
         other.apply_update(moved)
     assert content(other) == content(mine)
@@ -67,6 +67,6 @@ def test_range_of_deletions_over_the_border_is_split() -> None:
     subscription = doc.observe(lambda event: updates.append(event.update))
     del text[0:6]
     doc.unobserve(subscription)
-    moved = walk_update(move_client(updates[0], OLD, since=since, to=NEW))
+    moved = walk_update(rename(updates[0], {OLD: [(since, NEW)]}))
     assert moved.deletes == {OLD: 3, NEW: 3}
     assert walk_update(before).deletes == {}
