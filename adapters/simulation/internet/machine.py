@@ -3,11 +3,12 @@
 import asyncio
 from typing import Final
 
-from adapters.simulation.internet.host import Host
+from adapters.simulation.internet.host import WILDCARDS, Host
 from adapters.simulation.internet.internet import Internet
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine
 from domain.connectivity.address import Address
+from domain.connectivity.port_mapping import GatewayRoute
 
 NODE_PORT: Final = 4_433
 
@@ -38,6 +39,22 @@ class InternetMachine(SimulatedMachine):
         return tuple(
             Address.from_host(each, port) for each in listed if with_ipv6 or ":" not in each
         )
+
+    def find_gateway_route(self, listening: str) -> GatewayRoute | None:
+        """The router that leads out of the segment of the first interface that is up, if it talks to hosts within.
+
+        Args:
+            listening: The IP address where a node listens, or an unspecified one.
+        """
+        for interface in self.host.interfaces:
+            local, gateway = interface.address(of_ipv6=False), interface.segment.gateway
+            if not interface.is_up or local is None:
+                continue
+            if listening not in (*WILDCARDS.values(), local):
+                continue
+            router = gateway[1].address(of_ipv6=False) if gateway is not None else None
+            return GatewayRoute(router, local) if router is not None else None
+        return None
 
     def crash(self) -> None:
         """Cut everything off at once; whatever the node still does has no effect. Cancel its tasks next."""

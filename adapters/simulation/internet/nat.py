@@ -94,6 +94,9 @@ class Nat:
         options: How it behaves; may be replaced at any time.
         address: Its external address; may be replaced, with `flush`.
         random: What random ports follow.
+
+    Attributes:
+        reserved: External ports that no mapping gets, since they lead to somebody within by his own wish.
     """
 
     def __init__(self, options: NatOptions, address: str, random: Random) -> None:
@@ -103,12 +106,20 @@ class Nat:
         self._by_key: dict[_Key, Mapping] = {}
         self._by_port: dict[tuple[Protocol, int], Mapping] = {}
         self._retired: set[tuple[Protocol, int]] = set()
+        self.reserved: set[tuple[Protocol, int]] = set()
         self._next_port = random.randint(options.port_min, options.port_max)
 
     @property
     def mappings(self) -> tuple[Mapping, ...]:
         """All mappings, those that have ended and were not noticed included."""
         return tuple(self._by_key.values())
+
+    def user_of(self, protocol: Protocol, port: int, now: float) -> Endpoint | None:
+        """Who within an external port belongs to; None if it is free."""
+        if self._is_free(protocol, port, now):
+            return None
+        mapping = self._by_port.get((protocol, port))
+        return mapping.internal if mapping is not None else None
 
     def translate_outbound(
         self, protocol: Protocol, source: Endpoint, destination: Endpoint, now: float
@@ -197,6 +208,8 @@ class Nat:
         return None
 
     def _is_free(self, protocol: Protocol, port: int, now: float) -> bool:
+        if (protocol, port) in self.reserved:
+            return False
         mapping = self._by_port.get((protocol, port))
         if mapping is not None and self._has_ended(mapping, now):
             self._remove(mapping)

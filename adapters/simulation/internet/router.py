@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+from adapters.simulation.internet.forwarding import Forwarding
+from adapters.simulation.internet.gateway_service import GATEWAY_PORT, GatewayService
 from adapters.simulation.internet.line import Drop, LineOptions
 from adapters.simulation.internet.nat import Nat, NatOptions
-from adapters.simulation.internet.packet import Endpoint, Packet, Protocol, is_ipv6
+from adapters.simulation.internet.packet import Endpoint, Packet, Protocol, is_ipv6, normalize
 from adapters.simulation.internet.segment import (
     Gateway,
     Interface,
@@ -82,6 +84,8 @@ class Router(Station, Gateway):
         outside.attach(self.outside)
         inside.gateway = (self, self.inside)
         self.nat: Nat | None = None
+        self.forwarding: Forwarding | None = None
+        self.service: GatewayService | None = None
         external = self.outside.address(of_ipv6=False)
         if nat is not None:
             if external is None:
@@ -93,6 +97,15 @@ class Router(Station, Gateway):
     @property
     def name(self) -> str:
         return self._name
+
+    def serve(self, address: str) -> GatewayService:
+        """Get an address within, and forward ports to who asks there, by PCP and by NAT-PMP."""
+        assert self.nat is not None
+        self.inside.addresses.append(normalize(address))
+        self.inside.segment.attach(self.inside)
+        self.forwarding = Forwarding(self.nat)
+        self.service = GatewayService(self.forwarding, now=self._surroundings.loop.time())
+        return self.service
 
     # --- What goes wrong ---
 
@@ -130,9 +143,31 @@ class Router(Station, Gateway):
     # --- Packets ---
 
     def receive(self, packet: Packet, interface: Interface) -> None:
+        if interface is self.inside and packet.destination[0] in interface.addresses:
+            self._answer(packet)
+            return
         passed = self._pass_out(packet) if interface is self.inside else self._pass_in(packet)
         if not passed:
             self._surroundings.drop(packet, Drop.FILTERED)
+
+    def _answer(self, packet: Packet) -> None:
+        """Take what is for the router itself."""
+        if self.service is None or packet.destination[1] != GATEWAY_PORT:
+            self._surroundings.drop(packet, Drop.NOBODY)
+            return
+        self._surroundings.note_delivered(packet)
+        now = self._surroundings.loop.time()
+        answer = self.service.answer(packet.payload, packet.source, now=now)
+        if answer is not None:
+            self.inside.send(
+                Packet(
+                    protocol=packet.protocol,
+                    source=packet.destination,
+                    destination=packet.source,
+                    payload=answer,
+                    origin=self._name,
+                )
+            )
 
     def _pass_out(self, packet: Packet) -> bool:
         if not self._allows_out(packet):
@@ -151,7 +186,12 @@ class Router(Station, Gateway):
         is_hairpin = packet.destination[0] == self.nat.address
         if is_hairpin and not self.nat.options.hairpins:
             return False
-        source = self.nat.translate_outbound(
+        source = None
+        if self.forwarding is not None:
+            source = self.forwarding.translate_outbound(
+                packet.protocol, packet.source, packet.destination, now
+            )
+        source = source or self.nat.translate_outbound(
             packet.protocol, packet.source, packet.destination, now
         )
         if source is None:
@@ -177,7 +217,12 @@ class Router(Station, Gateway):
 
     def _translate_in(self, packet: Packet, now: float) -> bool:
         assert self.nat is not None
-        destination = self.nat.translate_inbound(
+        destination = None
+        if self.forwarding is not None:
+            destination = self.forwarding.translate_inbound(
+                packet.protocol, packet.source, packet.destination, now
+            )
+        destination = destination or self.nat.translate_inbound(
             packet.protocol, packet.source, packet.destination, now
         )
         if destination is None:
