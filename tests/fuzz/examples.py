@@ -3,7 +3,9 @@
 import base64
 import json
 import random
+import struct
 from functools import cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -184,6 +186,28 @@ def stun_messages() -> list[bytes]:
     bad = Message(Method.BINDING, Class.ERROR, bytes(12))
     bad.attributes["ERROR-CODE"] = (420, "unknown")
     return [bytes(good), bytes(bad)]
+
+
+def router_answers() -> list[bytes]:
+    """Answers of a router to requests for a port, by PCP and by NAT-PMP."""
+    ours, outside = IPv6Address("::ffff:10.0.0.2").packed, IPv6Address("::ffff:203.0.113.1").packed
+    mapped = b"n" * 12 + struct.pack("!B3xHH", 17, 4_433, 4_433) + outside
+    return [
+        struct.pack("!BBBBII12x", 2, 0x81, 0, 0, 3_600, 7) + mapped,
+        struct.pack("!BBBBII12x", 2, 0x81, 0, 2, 1_800, 7) + mapped[:20] + ours,
+        struct.pack("!BBBBII12x", 2, 0x80, 0, 0, 0, 7),
+        struct.pack("!BBHI", 0, 128, 1, 7),
+        struct.pack("!BBHI", 0, 128, 0, 7) + outside[-4:],
+        struct.pack("!BBHIHHI", 0, 129, 0, 7, 4_433, 4_433, 3_600),
+    ]
+
+
+def routes() -> list[bytes]:
+    """What Linux says about the ways out of a network."""
+    head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT"
+    default = "eth0 00000000 0100000A 0003 0 0 100 00000000 0 0 0"
+    near = "eth0 0000000A 00000000 0001 0 0 100 00FFFFFF 0 0 0"
+    return [f"{head}\n{default}\n{near}".replace(" ", "\t").encode()]
 
 
 def invite_text(data: bytes) -> str:

@@ -15,6 +15,9 @@ from typing import Final
 from aiostun.attribute import AttrMappedAddr, AttrOtherAddress, AttrXorMappedAddr
 
 from adapters.control.frame import decode_reply, decode_request
+from adapters.gateway import natpmp, pcp
+from adapters.gateway.errors import GatewayMessageError, GatewayVersionError
+from adapters.gateway.route import read_default_gateway
 from adapters.nat import stun
 from domain import codec
 from domain.connectivity.address import Address, AddressError, parse_address
@@ -190,6 +193,14 @@ def feed_stun(data: bytes) -> None:
                 stun._address(message.get_attribute(kind))
 
 
+def feed_router(data: bytes) -> None:
+    """What comes from the router, as an answer of PCP and as one of NAT-PMP."""
+    with suppress(GatewayMessageError):
+        answer = natpmp.decode(data)
+        assert not answer.host or Address.from_host(answer.host, answer.external_port)
+    pcp.decode(data)
+
+
 # -- What people and programs on this machine say --
 
 
@@ -228,6 +239,12 @@ def feed_setting(data: bytes) -> None:
     read_configuration({"data": str(examples.empty_folder()), name: text}, {})
 
 
+def feed_routes(data: bytes) -> None:
+    """What the system says about the ways out of the network."""
+    gateway = read_default_gateway(data.decode("latin-1"))
+    assert gateway is None or Address.from_host(gateway, 0).host == gateway
+
+
 def feed_address(data: bytes) -> None:
     """The address of a peer or of a server."""
     text = data.decode("utf-8", "replace")
@@ -263,6 +280,13 @@ TARGETS: Final = (
     Target(name="offer", feed=feed_offer, errors=(OfferError,), examples=examples.offers),
     Target(name="signal", feed=feed_signal, errors=(PeerError,), examples=examples.signals),
     Target(name="stun", feed=feed_stun, errors=(), examples=examples.stun_messages),
+    Target(
+        name="router",
+        feed=feed_router,
+        errors=(GatewayMessageError, GatewayVersionError),
+        examples=examples.router_answers,
+    ),
+    Target(name="routes", feed=feed_routes, errors=(), examples=examples.routes),
     Target(name="invite", feed=feed_invite, errors=(InviteError,), examples=examples.invites),
     Target(name="request", feed=feed_request, errors=(UsageError,), examples=examples.requests),
     Target(name="reply", feed=feed_reply, errors=(NodeClosedError,), examples=examples.replies),

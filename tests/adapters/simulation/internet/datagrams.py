@@ -70,7 +70,7 @@ def new_internet(seed: int) -> Internet:
     return Internet(loop, seed)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+async def until(condition: Callable[[], bool], *, step_s: float = 0.1) -> None:
+    """Wait until something is so, and look every so many seconds."""
     while not condition():  # noqa: ASYNC110 - in virtual time it wastes nothing
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(step_s)
