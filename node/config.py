@@ -20,6 +20,7 @@ class NodeConfig:
         stun: STUN servers, `host[:port]`, that tell what our address is outside.
         turn: TURN servers, `turn:user:password@host:port`, that relay where nothing else works.
         via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
+        port_mapping: Whether the router is asked, by PCP or NAT-PMP, to forward a port to us.
         passphrase: What locks the key file, where anything does; a data directory that is new is locked by it.
         is_rendezvous: Whether this node is one, for anybody.
         lan: What it does in the local network: `off`; `listen` for members that announce themselves; `announce` itself
@@ -34,4 +35,5 @@ class NodeConfig:
     via: tuple[str, ...] = ()
     is_rendezvous: bool = False
     lan: str = LAN_MODES[0]
+    port_mapping: bool = False
     passphrase: str | None = field(default=None, repr=False)

@@ -51,6 +51,7 @@ class Configuration:
         via: Rendezvous nodes, separated by commas.
         rendezvous: Whether this node is one: `yes` or `no`.
         lan: What it does in the local network.
+        port_mapping: Whether the router is asked to forward a port: `yes` or `no`.
         passphrase_file: A file whose first line is the passphrase that locks the keys.
         log_level: From which level on something is logged.
         log_format: How.
@@ -65,6 +66,7 @@ class Configuration:
     via: Setting
     rendezvous: Setting
     lan: Setting
+    port_mapping: Setting
     passphrase_file: Setting
     log_level: Setting
     log_format: Setting
@@ -85,6 +87,7 @@ class Configuration:
             via=_split(self.via.value),
             is_rendezvous=self.rendezvous.value == "yes",
             lan="off" if is_local else self.lan.value or "",
+            port_mapping=not is_local and self.port_mapping.value == "yes",
             passphrase=self.passphrase(),
         )
 
@@ -176,6 +179,7 @@ DEFAULTS: Final[Mapping[str, str | None]] = {
     "via": None,
     "rendezvous": "no",
     "lan": NodeConfig().lan,
+    "port_mapping": "no",
     "passphrase_file": None,
     "log_level": "warning",
     "log_format": "text",
@@ -189,6 +193,7 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "via": _list_of(RendezvousServer.parse),
     "rendezvous": _one_of("yes", "no"),
     "lan": _one_of(*LAN_MODES),
+    "port_mapping": _one_of("yes", "no"),
     "passphrase_file": _check_not_empty,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),

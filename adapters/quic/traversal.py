@@ -22,6 +22,7 @@ from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
 from domain.connectivity.diagnosis import ServerReport, TraversalReport
 from domain.connectivity.nat import UNKNOWN, NatBehavior, can_punch, keeps_relay
+from domain.connectivity.port_mapping import PortMappingState
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.server import TurnServer
 from domain.errors import DialError, NetworkError
@@ -30,6 +31,7 @@ from domain.identity import DeviceKey
 from domain.limits import CANDIDATES_MAX, PUNCHES_MAX
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import Connection
+from domain.ports.port_mapping import PortMapper
 from domain.ports.traversal import Traversal
 
 _logger: Final = logging.getLogger(__name__)
@@ -69,10 +71,11 @@ class QuicTraversal(Traversal):
         turn: TURN servers.
         clock: The time.
         entropy: For STUN requests.
+        mapper: Gets the router to forward our port; None where it is not to be asked.
         entered: Where the sockets of the relay are opened.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         network: QuicNetwork,
         *,
@@ -80,9 +83,11 @@ class QuicTraversal(Traversal):
         turn: Sequence[TurnServer],
         clock: Clock,
         entropy: Entropy,
+        mapper: PortMapper | None = None,
         entered: Entered = nullcontext,
     ) -> None:
         self._network = network
+        self._mapper = mapper
         self._clock = clock
         self._servers = [_StunServer(each) for each in stun[:SERVERS_MAX]]
         self._stun = StunClient(clock=clock, entropy=entropy, send=self._send_stun)
@@ -110,7 +115,8 @@ class QuicTraversal(Traversal):
 
     def workers(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """What has to run for as long as the network does."""
-        return [self._run, self._watch_addresses, *self._relay.workers()]
+        mapping = [self._keep_mapping] if self._mapper is not None else []
+        return [self._run, self._watch_addresses, *mapping, *self._relay.workers()]
 
     # --- The port ---
 
@@ -123,10 +129,8 @@ class QuicTraversal(Traversal):
         return bool(self._relay.ways)
 
     async def candidates(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
-        if not self._looked.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_LOOK_S_MAX):
-                    await self._looked.wait()
+        if not self._looked.is_set() or self._is_asking_router:
+            await self._wait_for_first_look()
         elif is_fresh:
             asked = self._start_asking()
             await self._relay.check()
@@ -139,9 +143,11 @@ class QuicTraversal(Traversal):
     def punch(
         self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
     ) -> None:
-        self._network.endpoint.paths.punch(
-            peer, key, candidates, hopeless=not can_punch(self._nat, nat)
+        is_mapped = self._mapped is not None or any(
+            each.kind is CandidateKind.PORT_MAPPED for each in candidates
         )
+        hopeless = not is_mapped and not can_punch(self._nat, nat)
+        self._network.endpoint.paths.punch(peer, key, candidates, hopeless=hopeless)
 
     async def dial_punched(
         self, peer: PeerId, found: Callable[[], None] = lambda: None
@@ -185,6 +191,8 @@ class QuicTraversal(Traversal):
     async def examine(self) -> TraversalReport:
         # What was found stays: a box lets servers in that were sent something, so asking again tells less.
         await self._has_verdict.wait()
+        if self._mapper is not None:
+            await self._mapper.settled()
         await self._ask_all()
         if not self._is_judged:
             await self._look()
@@ -213,9 +221,32 @@ class QuicTraversal(Traversal):
                 for way in self._relay.ways
             ),
             hairpins=await self._try_hairpin(),
+            port_mapping=self._mapper.report if self._mapper is not None else None,
         )
 
     # --- Watching the network ---
+
+    async def _keep_mapping(self) -> None:
+        assert self._mapper is not None
+        await self._network.wait_started()
+        local = self._network.endpoint.socket.local
+        await self._mapper.run(Address.from_host(local[0], local[1]))
+
+    async def _wait_for_first_look(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S_MAX):
+                await self._looked.wait()
+                if self._mapper is not None:
+                    await self._mapper.settled()
+
+    @property
+    def _is_asking_router(self) -> bool:
+        mapper = self._mapper
+        return mapper is not None and mapper.report.state is PortMappingState.ASKING
+
+    @property
+    def _mapped(self) -> Address | None:
+        return self._mapper.report.external if self._mapper is not None else None
 
     async def _run(self) -> None:
         await self._network.wait_started()
@@ -233,6 +264,7 @@ class QuicTraversal(Traversal):
                 await self._ask_all()
                 if self._is_elsewhere or self._hosts_outside != before:
                     self._is_elsewhere = False
+                    self._look_at_mapping()
                     await self._look()
                 if keeps_relay(self._nat):
                     await self._keep_relay()
@@ -253,9 +285,14 @@ class QuicTraversal(Traversal):
                 _logger.info("network.moved", extra={"addresses": len(now)})
                 self._is_elsewhere = True
                 self._stir.set()
+                self._look_at_mapping()
                 self._network.endpoint.paths.doubt()
                 self._moved.set()
             before = now
+
+    def _look_at_mapping(self) -> None:
+        if self._mapper is not None:
+            self._mapper.look_again()
 
     def _reachable_addresses(self) -> frozenset[Address]:
         return frozenset(filter(is_probable, self._network.find_local_addresses()))
@@ -340,6 +377,8 @@ class QuicTraversal(Traversal):
         found: dict[Address, CandidateKind] = {}
         for address in self._network.find_local_addresses():
             found.setdefault(address, CandidateKind.HOST)
+        if self._mapped is not None:
+            found.setdefault(self._mapped, CandidateKind.PORT_MAPPED)
         for server in self._servers:
             if server.mapped is not None:
                 found.setdefault(server.mapped, CandidateKind.SERVER_REFLEXIVE)

@@ -12,6 +12,7 @@ from typing import Final
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import is_public
 from domain.connectivity.nat import Filtering, Mapping, NatBehavior, keeps_relay
+from domain.connectivity.port_mapping import PortMappingReport, PortMappingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class TraversalReport:
         turn: How each way to a TURN server went.
         rendezvous: How each rendezvous answered.
         hairpins: Whether the box lets us reach ourselves at its outside; None if that is not known.
+        port_mapping: What came of asking the router to forward a port; None if it was not to be asked.
     """
 
     nat: NatBehavior
@@ -50,6 +52,7 @@ class TraversalReport:
     turn: tuple[ServerReport, ...] = ()
     rendezvous: tuple[ServerReport, ...] = ()
     hairpins: bool | None = None
+    port_mapping: PortMappingReport | None = None
 
 
 class Severity(Enum):
@@ -111,6 +114,7 @@ def diagnose(report: TraversalReport) -> tuple[Verdict, ...]:
         *_judge_addresses(report),
         *_judge_nat(report),
         *_judge_hairpin(report),
+        *_judge_port_mapping(report),
         *_judge_servers("stun", report.stun),
         *_judge_servers("turn", report.turn),
         *_judge_servers("rendezvous", report.rendezvous),
@@ -204,6 +208,67 @@ def _judge_hairpin(report: TraversalReport) -> Iterator[Verdict]:
         else "two nodes behind this box reach each other by their addresses inside alone",
         evidence="a packet to our own address outside "
         + ("came back" if report.hairpins else "did not come back"),
+    )
+
+
+def _judge_port_mapping(report: TraversalReport) -> Iterator[Verdict]:
+    found = report.port_mapping
+    if found is None:
+        if report.nat.mapping not in (Mapping.NONE, Mapping.UNKNOWN):
+            yield Verdict(
+                code="port-mapping-off",
+                severity=Severity.NOTE,
+                cause="the router is not asked to forward a port to this node",
+                evidence="that is not switched on",
+                action="try --port-mapping: where it works, every peer that can send UDP reaches this node",
+            )
+        return
+    gateway = f"the router {found.gateway}"
+    match found.state:
+        case PortMappingState.WORKS:
+            yield _judge_forwarded(found)
+        case PortMappingState.REFUSED:
+            yield Verdict(
+                code="port-mapping-refused",
+                severity=Severity.NOTE,
+                cause=f"{gateway} refuses to forward a port to this node",
+                evidence=found.error or "",
+                action="allow port mapping (PCP or NAT-PMP) for this machine in the settings of the router",
+            )
+        case PortMappingState.SILENT | PortMappingState.ASKING:
+            yield Verdict(
+                code="port-mapping-silent",
+                severity=Severity.NOTE,
+                cause=f"{gateway} does not answer when it is asked to forward a port",
+                evidence=found.error or "it has not answered yet",
+                action="switch PCP or NAT-PMP on in the router; it cannot be asked by UPnP",
+            )
+        case PortMappingState.ABSENT:
+            yield Verdict(
+                code="port-mapping-absent",
+                severity=Severity.NOTE,
+                cause="there is no router that could be asked to forward a port",
+                evidence="no IPv4 route leads out from where this node listens",
+                action="leave --port-mapping out here, or listen on all interfaces (--listen)",
+            )
+
+
+def _judge_forwarded(found: PortMappingReport) -> Verdict:
+    assert found.external is not None
+    evidence = f"{found.protocol}, asked of {found.gateway}, for {found.lifetime_s:.0f} s"
+    if is_public(found.external):
+        return Verdict(
+            code="port-mapping-works",
+            severity=Severity.GOOD,
+            cause=f"the router forwards {found.external} to this node: peers dial it directly",
+            evidence=evidence,
+        )
+    return Verdict(
+        code="port-mapping-inside",
+        severity=Severity.NOTE,
+        cause=f"the router forwards {found.external} to this node, but is behind another box itself",
+        evidence=evidence,
+        action="switch the other box to bridge mode, or ask who runs it for an address of your own",
     )
 
 

@@ -85,6 +85,12 @@ Lan = Annotated[
         show_default=False,
     ),
 ]
+PortMapping = Annotated[
+    bool,
+    typer.Option(
+        "--port-mapping", help="Ask the router to forward a port to this node (PCP, NAT-PMP)."
+    ),
+]
 Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, help="Log more; -vv for everything.")
 ]
@@ -114,6 +120,7 @@ COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
     ("turn", Turn, None),
     ("via", Via, None),
     ("lan", Lan, None),
+    ("port_mapping", PortMapping, False),
     ("verbose", Verbose, 0),
     ("log_level", LogLevel, None),
     ("log_format", LogFormat, None),
@@ -180,6 +187,7 @@ def _invocation(common: dict[str, Any]) -> Invocation:
         "turn": common["turn"],
         "via": common["via"],
         "lan": common["lan"],
+        "port_mapping": "yes" if common["port_mapping"] else None,
         "rendezvous": "yes" if common.get("rendezvous") else None,
         "log_level": level,
         "log_format": common["log_format"],

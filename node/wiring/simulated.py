@@ -69,7 +69,13 @@ async def simulated_quic_adapters(
             local_addresses=machine.local_addresses,
         )
         traversal = make_traversal(
-            network, config, machine.clock, machine.entropy, entered=machine.host.entered
+            network,
+            config,
+            machine.key,
+            machine.clock,
+            machine.entropy,
+            find_route=machine.find_gateway_route,
+            entered=machine.host.entered,
         )
         await network.start()
         environment = _simulated_environment(machine, database, network)

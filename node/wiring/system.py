@@ -44,7 +44,7 @@ async def open_adapters(
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
-            traversal = make_traversal(network, config, clock, entropy)
+            traversal = make_traversal(network, config, key, clock, entropy)
             discovery = make_discovery(config, network.find_local_addresses)
             yield Environment(
                 key=key,

@@ -3,39 +3,50 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from adapters.gateway.mapper import GatewayPortMapper, RouteFinder
+from adapters.gateway.route import find_gateway_route
 from adapters.quic.network import QuicNetwork
 from adapters.quic.traversal import QuicTraversal
 from domain.connectivity.server import RendezvousServer, parse_stun, parse_turn
+from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
 from node.config import NodeConfig
 
 
-def make_traversal(
+def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made of
     network: QuicNetwork,
     config: NodeConfig,
+    key: DeviceKey,
     clock: Clock,
     entropy: Entropy,
     *,
+    find_route: RouteFinder = find_gateway_route,
     entered: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> QuicTraversal:
     """Make the NAT traversal of a network.
 
     Args:
         network: The network.
-        config: Says which servers there are.
+        config: Says which servers there are, and whether the router is asked for a port.
+        key: Our device key.
         clock: The time.
         entropy: For STUN requests.
-        entered: Where the sockets of the relay are opened.
+        find_route: Finds the router.
+        entered: Where the sockets of the relay, and to the router, are opened.
 
     Raises:
         ConfigurationError: A server is none.
     """
+    mapper = GatewayPortMapper(
+        secret=key.seed, find_route=find_route, clock=clock, entropy=entropy, entered=entered
+    )
     return QuicTraversal(
         network,
         stun=[parse_stun(each) for each in config.stun],
         turn=[parse_turn(each) for each in config.turn],
         clock=clock,
         entropy=entropy,
+        mapper=mapper if config.port_mapping else None,
         entered=entered,
     )
 

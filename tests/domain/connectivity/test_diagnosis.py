@@ -7,6 +7,7 @@ import pytest
 from domain.connectivity.address import Address
 from domain.connectivity.diagnosis import ServerReport, Severity, TraversalReport, diagnose
 from domain.connectivity.nat import Filtering, Mapping, NatBehavior
+from domain.connectivity.port_mapping import PortMappingReport, PortMappingState
 
 HOME = Address("10.0.0.2", 4_433)
 OUTSIDE = Address("203.0.113.1", 4_433)
@@ -22,6 +23,20 @@ BASE = TraversalReport(
     rendezvous=(WORKS,),
     hairpins=False,
 )
+MAPPED = PortMappingReport(
+    state=PortMappingState.WORKS,
+    gateway="10.0.0.1",
+    protocol="PCP",
+    external=OUTSIDE,
+    lifetime_s=3_600.0,
+)
+
+
+def mapping(state: PortMappingState) -> TraversalReport:
+    asked = PortMappingReport(state=state, gateway="10.0.0.1", error="for a reason")
+    return replace(BASE, port_mapping=asked)
+
+
 CASES = {
     "no-address": replace(BASE, local=(Address("127.0.0.1", 1),)),
     "ipv6": replace(BASE, local=(HOME, Address("2001:db8::1", 1))),
@@ -37,6 +52,14 @@ CASES = {
     "udp-blocked": replace(BASE, nat=NatBehavior(Mapping.BLOCKED), stun=(FAILS,)),
     "hairpin": replace(BASE, hairpins=True),
     "no-hairpin": BASE,
+    "port-mapping-off": BASE,
+    "port-mapping-works": replace(BASE, port_mapping=MAPPED),
+    "port-mapping-inside": replace(
+        BASE, port_mapping=replace(MAPPED, external=Address("100.64.0.7", 4_433))
+    ),
+    "port-mapping-refused": mapping(PortMappingState.REFUSED),
+    "port-mapping-silent": mapping(PortMappingState.SILENT),
+    "port-mapping-absent": mapping(PortMappingState.ABSENT),
     "stun-works": BASE,
     "stun-fails": replace(BASE, stun=(FAILS, WORKS)),
     "turn-works": BASE,
@@ -46,6 +69,18 @@ CASES = {
     "rendezvous-missing": replace(BASE, rendezvous=()),
     "relay-missing": replace(BASE, nat=NatBehavior(APDM, APDF), turn=(FAILS,)),
 }
+
+
+@pytest.mark.parametrize("state", PortMappingState)
+def test_how_it_stands_with_the_router_is_said_once(state: PortMappingState) -> None:
+    report = replace(BASE, port_mapping=replace(MAPPED, state=state))
+    codes = [each.code for each in diagnose(report)]
+    assert sum(code.startswith("port-mapping-") for code in codes) == 1
+
+
+def test_where_there_is_no_box_nobody_is_to_ask_one() -> None:
+    report = replace(BASE, nat=NatBehavior(Mapping.NONE, APDF))
+    assert "port-mapping-off" not in {each.code for each in diagnose(report)}
 
 
 @pytest.mark.parametrize("code", CASES)
