@@ -165,6 +165,13 @@ def _judge_nat(report: TraversalReport) -> Iterator[Verdict]:
             evidence=f"{len(report.stun)} STUN servers were asked, and none answered",
             action="let UDP out in the firewall; else name a TURN server that takes TCP or TLS (--turn)",
         )
+    elif report.nat.is_symmetric and _is_forwarded(report):
+        yield Verdict(
+            code="nat-symmetric",
+            severity=Severity.NOTE,
+            cause="symmetric: the box uses another port for each peer, but for the one that it forwards",
+            evidence=evidence,
+        )
     elif report.nat.name in _NAT:
         severity, cause = _NAT[report.nat.name]
         yield Verdict(
@@ -195,6 +202,12 @@ def _judge_nat(report: TraversalReport) -> Iterator[Verdict]:
             evidence="no STUN server that answered has a second address",
             action=_ASK_ANOTHER,
         )
+
+
+def _is_forwarded(report: TraversalReport) -> bool:
+    """Whether whoever can send UDP reaches this node by a port that the router forwards."""
+    external = report.port_mapping.external if report.port_mapping is not None else None
+    return external is not None and is_public(external)
 
 
 def _judge_hairpin(report: TraversalReport) -> Iterator[Verdict]:
@@ -308,7 +321,7 @@ def _judge_configuration(report: TraversalReport) -> Iterator[Verdict]:
         )
     if any(each.error is None for each in report.turn):
         return
-    if keeps_relay(report.nat):
+    if keeps_relay(report.nat) and not (report.nat.is_symmetric and _is_forwarded(report)):
         yield Verdict(
             code="relay-missing",
             severity=Severity.BAD,

@@ -71,6 +71,19 @@ CASES = {
 }
 
 
+def test_symmetric_box_that_forwards_a_port_needs_no_relay() -> None:
+    symmetric = replace(BASE, nat=NatBehavior(APDM, APDF), turn=(), port_mapping=MAPPED)
+    found = {each.code: each for each in diagnose(symmetric)}
+    assert found["nat-symmetric"].severity is Severity.NOTE
+    assert "relay-missing" not in found
+    blocked = replace(symmetric, nat=NatBehavior(Mapping.BLOCKED))
+    assert "relay-missing" in {each.code for each in diagnose(blocked)}
+    inside = replace(MAPPED, external=Address("192.168.1.7", 4_433))
+    assert "relay-missing" in {
+        each.code for each in diagnose(replace(symmetric, port_mapping=inside))
+    }
+
+
 @pytest.mark.parametrize("state", PortMappingState)
 def test_how_it_stands_with_the_router_is_said_once(state: PortMappingState) -> None:
     report = replace(BASE, port_mapping=replace(MAPPED, state=state))
