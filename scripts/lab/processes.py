@@ -243,7 +243,7 @@ class Lab:
         self.topology = topology
         self.turn = turn
         self.rendezvous = rendezvous
-        self._directory = directory
+        self.directory = directory
         self._count = 0
 
     @property
@@ -269,7 +269,7 @@ class Lab:
                     node(
                         self.topology,
                         host,
-                        self._directory / f"{self._count}{host}",
+                        self.directory / f"{self._count}{host}",
                         self.flags,
                     )
                 )
@@ -280,7 +280,7 @@ class Lab:
     @contextmanager
     def alone(self, host: str, directory: str, flags: Sequence[str]) -> Iterator[LabNode]:
         """Run a node that is told of no server; the directory says who it is."""
-        with node(self.topology, host, self._directory / directory, flags) as running:
+        with node(self.topology, host, self.directory / directory, flags) as running:
             yield running
 
 

@@ -78,6 +78,7 @@ RULES: Final = {
     "port-restricted": _table(MASQUERADE) + _filter(),
     "port-restricted-remapping": _table(_REMAP) + _filter(),
     "symmetric": _table(MASQUERADE + " fully-random") + _filter(),
+    "symmetric-forwarding": _table(MASQUERADE + " fully-random") + _filter(new=_ACCEPT_NEW),
     "udp-blocked": _table(MASQUERADE) + _filter(block='oifname "wan" meta l4proto udp drop'),
     "only-tls": _table(MASQUERADE)
     + _filter(

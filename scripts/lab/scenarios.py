@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from scripts.lab.eavesdropping import listen_in
+from scripts.lab.forwarding import meet_by_forwarded_port
 from scripts.lab.neighbors import meet_nearby
 from scripts.lab.processes import Lab, LabNode, until
 
@@ -210,6 +211,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "loss-5": lambda lab: play(lab, _lose(0.025)),
     "nearby": meet_nearby,
     "eavesdropping": listen_in,
+    "port-mapping": meet_by_forwarded_port,
     "loss-20": lambda lab: play(lab, _lose(0.106)),
 }
 """By name; losses are of each wire and direction: two of them make the 5 and 20 % of a way."""

@@ -178,7 +178,7 @@ def build() -> Iterator[Topology]:
     """
     if os.geteuid() != 0:
         raise LabError("network namespaces need root")
-    _install()
+    install(NEEDED)
     topology = Topology(f"culm{os.getpid() % 100_000}")
     with ExitStack() as stack:
         for short in ("pub", "na", "nb", "nc", "ha", "hb", "hc", "ka", "ma", "da"):
@@ -192,16 +192,23 @@ def build() -> Iterator[Topology]:
         yield topology
 
 
-def _install() -> None:
-    """Install what is missing, where there is a package manager that has it."""
-    missing = [package for program, package in NEEDED.items() if shutil.which(program) is None]
+def install(needed: Mapping[str, str]) -> None:
+    """Install what is missing, where there is a package manager that has it.
+
+    Args:
+        needed: Programs, and the Debian packages that have them.
+
+    Raises:
+        LabError: Something is still missing.
+    """
+    missing = [package for program, package in needed.items() if shutil.which(program) is None]
     if missing and shutil.which("apt-get") is not None:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
         subprocess.run(
             command, env=environment, capture_output=True, timeout=INSTALL_S_MAX, check=False
         )
-    missing = [program for program in NEEDED if shutil.which(program) is None]
+    missing = [program for program in needed if shutil.which(program) is None]
     if missing:
         raise LabError(f"not installed: {', '.join(missing)}")
 

@@ -47,6 +47,11 @@ def test_two_in_one_house_find_each_other_with_no_server() -> None:
     assert (result["ok"], result["lost"]) == (True, 0), result
 
 
+def test_a_real_router_forwards_a_port_between_symmetric_boxes() -> None:
+    result = lab("scenario", "port-mapping")
+    assert (result["ok"], result["path"]) == (True, "direct"), result
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(DOCTOR_S_MAX + 20)
 def test_the_doctor_names_each_network() -> None:
