@@ -54,6 +54,15 @@ def test_every_setting_is_described_with_its_origin(tmp_path: Path) -> None:
     assert described["log_level"] == {"value": "warning", "origin": "default"}
 
 
+def test_router_is_asked_for_a_port_where_that_is_switched_on_and_by_no_local_command(
+    tmp_path: Path,
+) -> None:
+    assert not read(tmp_path).node_config().port_mapping
+    write(tmp_path, 'port_mapping = "yes"')
+    assert read(tmp_path).node_config().port_mapping
+    assert not read(tmp_path).node_config(is_local=True).port_mapping
+
+
 def test_local_command_listens_on_loopback_alone(tmp_path: Path) -> None:
     config = read(tmp_path, listen="0.0.0.0:4711").node_config(is_local=True)
     assert config.listen == "127.0.0.1:0"
