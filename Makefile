@@ -72,7 +72,7 @@ coverage: $(NEEDED) ## Run the tests and show the branches that none of them tak
 
 lock: $(NEEDED) ## Lock the dependencies again (ARGS=--upgrade for the newest of each)
 	$(BIN)/uv pip compile --no-config --quiet --universal --python-version 3.11 \
-		--extra dev --extra bench --extra fuzz --generate-hashes --no-header --no-emit-index-url \
+		--extra dev --extra bench --extra fuzz --extra upnp --generate-hashes --no-header --no-emit-index-url \
 		--output-file requirements.lock $(ARGS) pyproject.toml
 
 wheel: $(NEEDED) ## Build dist/culm-*.whl

@@ -20,7 +20,8 @@ class NodeConfig:
         stun: STUN servers, `host[:port]`, that tell what our address is outside.
         turn: TURN servers, `turn:user:password@host:port`, that relay where nothing else works.
         via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
-        port_mapping: Whether the router is asked, by PCP or NAT-PMP, to forward a port to us.
+        port_mapping: Whether the router is asked to forward a port to us: by PCP or NAT-PMP, and by UPnP with the extra
+            `upnp`. It is never asked where we listen on loopback.
         passphrase: What locks the key file, where anything does; a data directory that is new is locked by it.
         is_rendezvous: Whether this node is one, for anybody.
         lan: What it does in the local network: `off`; `listen` for members that announce themselves; `announce` itself

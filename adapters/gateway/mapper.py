@@ -1,8 +1,8 @@
 """Keeps a port open at the router: asks for it, renews it, notices when the router or we have moved, gives it back.
 
 PCP is tried first, since its answers bear a nonce; a router that does not know it, or says nothing, is asked by
-NAT-PMP. The announcements that a router sends to all when it restarts (RFC 6887, 14; RFC 6886, 3.2.1) are not listened
-to, which would take a port that others have: its clock is read every minute instead.
+UPnP, where that is there, and by NAT-PMP. The announcements that a router sends to all when it restarts (RFC 6887, 14;
+RFC 6886, 3.2.1) are not listened to, which would take a port that others have: its clock is read every minute instead.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ RETRY_S_MAX: Final = 900.0
 _NOTHING: Final = PortMappingReport(state=PortMappingState.ASKING)
 
 RouteFinder = Callable[[str], GatewayRoute | None]
+ClientMaker = Callable[[GatewayRoute, int], GatewayClient]
 
 
 class GatewayPortMapper(PortMapper):
@@ -54,6 +55,7 @@ class GatewayPortMapper(PortMapper):
         find_route: Finds the router, for the address where we listen.
         clock: The time.
         entropy: For waits that nobody shares.
+        upnp: Makes what asks by UPnP, of the way out and our port; None where nothing does.
         entered: Where sockets are opened; a simulation has many hosts.
     """
 
@@ -64,12 +66,14 @@ class GatewayPortMapper(PortMapper):
         find_route: RouteFinder,
         clock: Clock,
         entropy: Entropy,
+        upnp: ClientMaker | None = None,
         entered: Entered = nullcontext,
     ) -> None:
         self._secret = secret
         self._find_route = find_route
         self._clock = clock
         self._entropy = entropy
+        self._upnp = upnp
         self._entered = entered
         self._report = _NOTHING
         self._listening = Address("", 0)
@@ -138,14 +142,20 @@ class GatewayPortMapper(PortMapper):
         self, socket: GatewaySocket, route: GatewayRoute, port: int
     ) -> tuple[GatewayClient, Lease]:
         nonce = self._derive_nonce(route, port)
+        others: list[GatewayClient] = [NatPmpClient(socket, port)]
+        if self._upnp is not None:
+            others.append(self._upnp(route, port))
         client: GatewayClient = PcpClient(socket, route, port, nonce, self._entropy)
         try:
-            try:
-                return client, await client.map(None)
-            except (GatewayVersionError, GatewaySilentError) as error:
-                _logger.debug("port_mapping.no_pcp", extra={"error": str(error)})
-            client = NatPmpClient(socket, port)
-            return client, await client.map(None)
+            while True:
+                try:
+                    return client, await client.map(None)
+                except (GatewayVersionError, GatewaySilentError) as error:
+                    _logger.debug("port_mapping.next_protocol", extra={"error": str(error)})
+                    if not others:
+                        raise
+                    # Who answers in another version knows NAT-PMP; who is silent hardly will, and its patience is long.
+                    client = others.pop(0 if isinstance(error, GatewayVersionError) else -1)
         except asyncio.CancelledError:
             if self._report.state is PortMappingState.ASKING:  # the answer may be on its way
                 await _give_back(client)

@@ -246,7 +246,7 @@ def _judge_port_mapping(report: TraversalReport) -> Iterator[Verdict]:
                 severity=Severity.NOTE,
                 cause=f"{gateway} refuses to forward a port to this node",
                 evidence=found.error or "",
-                action="allow port mapping (PCP or NAT-PMP) for this machine in the settings of the router",
+                action="allow port mapping (PCP, NAT-PMP, UPnP) for this machine in the settings of the router",
             )
         case PortMappingState.SILENT | PortMappingState.ASKING:
             yield Verdict(
@@ -254,7 +254,7 @@ def _judge_port_mapping(report: TraversalReport) -> Iterator[Verdict]:
                 severity=Severity.NOTE,
                 cause=f"{gateway} does not answer when it is asked to forward a port",
                 evidence=found.error or "it has not answered yet",
-                action="switch PCP or NAT-PMP on in the router; it cannot be asked by UPnP",
+                action="switch PCP, NAT-PMP or UPnP on in the router; for UPnP, install culm[upnp]",
             )
         case PortMappingState.ABSENT:
             yield Verdict(

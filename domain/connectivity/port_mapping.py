@@ -34,7 +34,7 @@ class PortMappingReport:
     Args:
         state: How far it is.
         gateway: Who was asked; None if there is nobody.
-        protocol: How it answered last: `PCP` or `NAT-PMP`; None if it never did.
+        protocol: How it answered last: `PCP`, `NAT-PMP` or `UPnP`; None if it never did.
         external: What it forwards to us; only if it does.
         lifetime_s: For how long it promised that, in seconds; asked for again after half of it.
         error: What went wrong last; None if nothing did.

@@ -88,7 +88,7 @@ Lan = Annotated[
 PortMapping = Annotated[
     bool,
     typer.Option(
-        "--port-mapping", help="Ask the router to forward a port to this node (PCP, NAT-PMP)."
+        "--port-mapping", help="Ask the router to forward a port to this node (PCP, NAT-PMP, UPnP)."
     ),
 ]
 Verbose = Annotated[

@@ -20,7 +20,7 @@ from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
 from node.config import LAN_MODES, NodeConfig
 from node.environment import Environment
-from node.wiring.traversal import make_traversal, rendezvous_servers
+from node.wiring.traversal import load_upnp, make_traversal, rendezvous_servers
 
 DATABASE_FILE = "culm.sqlite3"
 KEY_FILE = "key"
@@ -44,7 +44,14 @@ async def open_adapters(
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
-            traversal = make_traversal(network, config, key, clock, entropy)
+            traversal = make_traversal(
+                network,
+                config,
+                key,
+                clock,
+                entropy,
+                upnp=load_upnp() if config.port_mapping else None,
+            )
             discovery = make_discovery(config, network.find_local_addresses)
             yield Environment(
                 key=key,

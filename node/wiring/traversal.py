@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from adapters.gateway.mapper import GatewayPortMapper, RouteFinder
+from adapters.gateway.mapper import ClientMaker, GatewayPortMapper, RouteFinder
 from adapters.gateway.route import find_gateway_route
 from adapters.quic.network import QuicNetwork
 from adapters.quic.traversal import QuicTraversal
@@ -21,6 +21,7 @@ def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made o
     entropy: Entropy,
     *,
     find_route: RouteFinder = find_gateway_route,
+    upnp: ClientMaker | None = None,
     entered: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> QuicTraversal:
     """Make the NAT traversal of a network.
@@ -32,13 +33,19 @@ def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made o
         clock: The time.
         entropy: For STUN requests.
         find_route: Finds the router.
+        upnp: Makes what asks the router by UPnP; None where nothing does.
         entered: Where the sockets of the relay, and to the router, are opened.
 
     Raises:
         ConfigurationError: A server is none.
     """
     mapper = GatewayPortMapper(
-        secret=key.seed, find_route=find_route, clock=clock, entropy=entropy, entered=entered
+        secret=key.seed,
+        find_route=find_route,
+        clock=clock,
+        entropy=entropy,
+        upnp=upnp,
+        entered=entered,
     )
     return QuicTraversal(
         network,
@@ -49,6 +56,15 @@ def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made o
         mapper=mapper if config.port_mapping else None,
         entered=entered,
     )
+
+
+def load_upnp() -> ClientMaker | None:
+    """Load what asks a router by UPnP; None where the extra `upnp` is not installed."""
+    try:
+        from adapters.gateway.upnp import UpnpClient  # noqa: PLC0415 - 20 MB that few need
+    except ImportError:
+        return None
+    return UpnpClient
 
 
 def rendezvous_servers(config: NodeConfig) -> Sequence[RendezvousServer]:

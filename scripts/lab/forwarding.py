@@ -33,8 +33,9 @@ SETTINGS: Final = """
 ext_ifname=wan
 ext_ip=@PUB@
 listening_ip=lan
-enable_natpmp=yes
-enable_upnp=no
+enable_natpmp=@PCP@
+enable_upnp=@UPNP@
+http_port=5000
 ipv6_disable=yes
 upnp_table_name=miniupnpd
 upnp_nat_table_name=miniupnpd
@@ -61,7 +62,7 @@ asyncio.run(ask())
 """
 
 
-async def meet_by_forwarded_port(lab: Lab) -> dict[str, Any]:
+async def meet_by_forwarded_port(lab: Lab, *, by_upnp: bool = False) -> dict[str, Any]:
     """Let two meet, of whom one asks its box for a port; see that it has it, and that it is given back."""
     topology = lab.topology
     for side, kind in (("a", "symmetric-forwarding"), ("b", "symmetric")):
@@ -72,23 +73,27 @@ async def meet_by_forwarded_port(lab: Lab) -> dict[str, Any]:
         *("--listen", f"[::]:{PORT}", "--stun", SERVERS[0]),
         *("--via", lab.flags[lab.flags.index("--via") + 1]),
     ]
-    with _miniupnpd(topology, lab.directory):
+    with _miniupnpd(topology, lab.directory, by_upnp=by_upnp):
         with (
             lab.alone("hb", "forwarded-hb", flags) as right,
             lab.alone("ha", "forwarded-ha", [*flags, "--port-mapping"]) as left,
         ):
             result = await _meet(left, right)
-            verdicts = [each["code"] for each in (await left.ask("doctor"))["verdicts"]]
+            verdicts = {
+                each["code"]: each["evidence"] for each in (await left.ask("doctor"))["verdicts"]
+            }
             is_held = str(PORT) in _forwarded(topology)
         is_given_back = str(PORT) not in _forwarded(topology)
-        asked = topology.inside("ha", sys.executable, "-c", ASK_BY_NAT_PMP).strip()
+        asked = expected = f"{BOX_ADDRESSES['a']}:5555"
+        if not by_upnp:
+            asked = topology.inside("ha", sys.executable, "-c", ASK_BY_NAT_PMP).strip()
     is_good = (
         result["path"] == "direct"
-        and "port-mapping-works" in verdicts
+        and ("UPnP" if by_upnp else "PCP") in verdicts.get("port-mapping-works", "")
         and "relay-missing" not in verdicts
         and is_held
         and is_given_back
-        and asked == f"{BOX_ADDRESSES['a']}:5555"
+        and asked == expected
     )
     return result | {
         "ok": is_good and not result["lost"],
@@ -131,8 +136,8 @@ def _forwarded(topology: Topology) -> str:
 
 
 @contextmanager
-def _miniupnpd(topology: Topology, directory: Path) -> Iterator[None]:
-    """Run it on box a.
+def _miniupnpd(topology: Topology, directory: Path, *, by_upnp: bool) -> Iterator[None]:
+    """Run it on box a; it knows UPnP, or else PCP and NAT-PMP.
 
     Raises:
         LabError: It cannot be installed, or does not start.
@@ -140,6 +145,8 @@ def _miniupnpd(topology: Topology, directory: Path) -> Iterator[None]:
     install({DAEMON: f"{DAEMON}-nftables"})
     topology.inside("na", "nft", "-f", "-", given=TABLE)
     settings = SETTINGS.replace("@PUB@", BOX_ADDRESSES["a"])
+    settings = settings.replace("@UPNP@", "yes" if by_upnp else "no")
+    settings = settings.replace("@PCP@", "no" if by_upnp else "yes")
     path = directory / "miniupnpd.conf"
     path.write_text(settings.replace("@LEASES@", str(directory / "leases")))
     (directory / "leases").touch()
@@ -150,7 +157,8 @@ def _miniupnpd(topology: Topology, directory: Path) -> Iterator[None]:
         )
         try:
             end = time.monotonic() + START_S_MAX
-            while ":5351 " not in topology.inside("na", "ss", "-Huln"):
+            port = ":1900 " if by_upnp else ":5351 "
+            while port not in topology.inside("na", "ss", "-Huln"):
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)
                     raise LabError(f"{DAEMON} does not listen: {log.read()[-2_000:]}")

@@ -212,6 +212,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "nearby": meet_nearby,
     "eavesdropping": listen_in,
     "port-mapping": meet_by_forwarded_port,
+    "port-mapping-upnp": lambda lab: meet_by_forwarded_port(lab, by_upnp=True),
     "loss-20": lambda lab: play(lab, _lose(0.106)),
 }
 """By name; losses are of each wire and direction: two of them make the 5 and 20 % of a way."""

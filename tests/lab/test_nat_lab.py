@@ -47,8 +47,12 @@ def test_two_in_one_house_find_each_other_with_no_server() -> None:
     assert (result["ok"], result["lost"]) == (True, 0), result
 
 
-def test_a_real_router_forwards_a_port_between_symmetric_boxes() -> None:
-    result = lab("scenario", "port-mapping")
+@pytest.mark.parametrize(
+    "scenario",
+    ["port-mapping", pytest.param("port-mapping-upnp", marks=pytest.mark.slow)],
+)
+def test_a_real_router_forwards_a_port_between_symmetric_boxes(scenario: str) -> None:
+    result = lab("scenario", scenario)
     assert (result["ok"], result["path"]) == (True, "direct"), result
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from adapters.gateway.mapper import GatewayPortMapper
+from adapters.gateway.mapper import ClientMaker, GatewayPortMapper
 from adapters.simulation.environment import SimulatedClock, SimulatedEntropy
 from adapters.simulation.internet.forwarding import Forwarding
 from adapters.simulation.internet.gateway_service import NOT_AUTHORIZED, SUCCESS, GatewayService
@@ -80,13 +80,19 @@ async def build(seed: int, teach: Teach = lambda _: None) -> MappedHouse:
     )
 
 
-def mapper_on(machine: InternetMachine, seed: int, secret: bytes = SECRET) -> GatewayPortMapper:
+def mapper_on(
+    machine: InternetMachine,
+    seed: int,
+    secret: bytes = SECRET,
+    upnp: ClientMaker | None = None,
+) -> GatewayPortMapper:
     """Make a mapper on a machine."""
     return GatewayPortMapper(
         secret=secret,
         find_route=machine.find_gateway_route,
         clock=SimulatedClock(machine.host.internet.loop),
         entropy=SimulatedEntropy(seed, "mapper"),
+        upnp=upnp,
         entered=machine.host.entered,
     )
 

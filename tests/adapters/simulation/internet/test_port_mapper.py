@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import pytest
 
+from adapters.gateway.errors import GatewaySilentError
+from adapters.gateway.lease import GatewayClient, Lease
 from adapters.gateway.socket import GatewaySocket
 from adapters.simulation.internet.gateway_service import GatewayService
 from adapters.simulation.internet.packet import Endpoint, Protocol
@@ -41,6 +43,26 @@ class TestGatewayPortMapperByNatPmp(PortMapperContract):
 
     async def house(self) -> House:
         return (await build(self.seed, knows_nat_pmp_alone)).contract
+
+
+class Elsewhere(GatewayClient):
+    """A protocol that is not simulated: it gives the port, at once."""
+
+    def __init__(self, route: GatewayRoute, port: int) -> None:
+        self._lease = Lease(external=Address("203.0.113.1", port), lifetime_s=600, epoch_s=0)
+
+    @property
+    def protocol(self) -> str:
+        return "UPnP"
+
+    async def map(self, suggested: Address | None) -> Lease:
+        return self._lease
+
+    async def read_epoch(self) -> int:
+        raise GatewaySilentError("it has no clock")
+
+    async def give_back(self) -> None:
+        return
 
 
 class Attentive(GatewayService):
@@ -81,6 +103,27 @@ async def test_protocol_that_the_router_knows_is_spoken(
         report = house.mapper.report
         assert (report.protocol, report.gateway) == (protocol, "10.1.0.1")
         assert house.contract.external == Address("203.0.113.1", PORT)
+
+
+@pytest.mark.parametrize("code", [1, 5])
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_router_that_knows_neither_is_asked_by_upnp(
+    seed: int, code: int, *, is_silent: bool
+) -> None:
+    house = await build(seed, knows_nat_pmp_alone)
+    house.service.is_silent, house.service.refusal = is_silent, code
+    mapper = mapper_on(house.machine, seed, upnp=Elsewhere)
+    async with mapping(house, mapper):
+        await asyncio.sleep(10)  # PCP is waited for so long, and NAT-PMP not at all
+        assert (mapper.report.state, mapper.report.protocol) == (PortMappingState.WORKS, "UPnP")
+        assert house.service.counts["address"] == (0 if is_silent else 1)
+
+
+async def test_router_that_answers_in_another_version_is_asked_by_nat_pmp(seed: int) -> None:
+    house = await build(seed, knows_nat_pmp_alone)
+    mapper = mapper_on(house.machine, seed, upnp=Elsewhere)
+    async with mapping(house, mapper):
+        assert mapper.report.protocol == "NAT-PMP"
 
 
 async def test_mapping_is_renewed_after_half_of_its_time(seed: int) -> None:
