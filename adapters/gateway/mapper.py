@@ -35,6 +35,8 @@ _logger: Final = logging.getLogger(__name__)
 
 CHECK_S: Final = 60.0
 """How often the router's clock is read: two bytes or twenty-four, within the house."""
+SETTLED_S_MAX: Final = 3.0
+"""Who has not answered by now is asked once more (RFC 6887, 8.1.1), and may be silent for ever."""
 RENEW_S_MIN: Final = 4.0
 """At least so long between two requests to renew (RFC 6887, 11.2.1)."""
 RETRY_S_MIN: Final = 60.0
@@ -69,7 +71,7 @@ class GatewayPortMapper(PortMapper):
         upnp: ClientMaker | None = None,
         entered: Entered = nullcontext,
     ) -> None:
-        self._secret = secret
+        self._nonce_key = blake3(secret, derive_key_context="culm pcp nonce v1").digest()
         self._find_route = find_route
         self._clock = clock
         self._entropy = entropy
@@ -126,7 +128,8 @@ class GatewayPortMapper(PortMapper):
     async def _serve(self, route: GatewayRoute, port: int) -> NoReturn:
         """Keep the port at one router, until another one leads out, or it fails."""
         self._report = replace(_NOTHING, gateway=route.gateway)
-        self._socket = socket = await open_gateway_socket(route, self._note_silence, self._entered)
+        self._socket = socket = await open_gateway_socket(route, self._entered)
+        patience = asyncio.get_running_loop().call_later(SETTLED_S_MAX, self._note_silence)
         try:
             client, lease = await self._ask_first(socket, route, port)
             try:
@@ -135,6 +138,7 @@ class GatewayPortMapper(PortMapper):
                 self._report = replace(_NOTHING, gateway=route.gateway)
                 await _give_back(client)
         finally:
+            patience.cancel()
             self._socket = None
             socket.close()
 
@@ -179,6 +183,7 @@ class GatewayPortMapper(PortMapper):
         while (left_s := renew_at - self._clock.now()) > 0:
             if await self._rest(min(left_s, CHECK_S)):
                 break
+            self._check_place()
             if left_s > CHECK_S:
                 with suppress(GatewaySilentError, GatewayVersionError):
                     epoch_s = await client.read_epoch()
@@ -210,8 +215,7 @@ class GatewayPortMapper(PortMapper):
     def _derive_nonce(self, route: GatewayRoute, port: int) -> bytes:
         """What the router knows us by: the same after a crash, and another one in another network."""
         place = f"{route.gateway} {route.local} {port}".encode()
-        digest = blake3(self._secret + place, derive_key_context="culm pcp nonce v1")
-        return digest.digest(length=NONCE_BYTES)
+        return blake3(place, key=self._nonce_key).digest(length=NONCE_BYTES)
 
     # --- What is known ---
 
@@ -234,7 +238,7 @@ class GatewayPortMapper(PortMapper):
         self._note(PortMappingReport(state=state, gateway=self._report.gateway, error=str(error)))
 
     def _note_silence(self) -> None:
-        """A request has gone unanswered: nobody is to wait for the first answer any more."""
+        """Nobody is to wait for the first answer any more."""
         if self._report.state is PortMappingState.ASKING:
             self._note(
                 replace(

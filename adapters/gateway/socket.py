@@ -23,12 +23,10 @@ class GatewaySocket(asyncio.DatagramProtocol):
 
     Args:
         route: Where the router is, and where we are.
-        unanswered: Told each time that a transmission has gone without an answer.
     """
 
-    def __init__(self, route: GatewayRoute, unanswered: Callable[[], None]) -> None:
+    def __init__(self, route: GatewayRoute) -> None:
         self._gateway = Address.from_host(route.gateway, GATEWAY_PORT)
-        self._unanswered = unanswered
         self._transport: asyncio.DatagramTransport | None = None
         self._answer: asyncio.Future[Any] | None = None
         self._read: Reader | None = None
@@ -56,7 +54,6 @@ class GatewaySocket(asyncio.DatagramProtocol):
                 await asyncio.wait([answer], timeout=wait_s)
                 if answer.done():
                     return answer.result()
-                self._unanswered()
         finally:
             self._answer = self._read = None
             if not answer.cancel() and not answer.cancelled():
@@ -100,9 +97,7 @@ class GatewaySocket(asyncio.DatagramProtocol):
         self.abandon(GatewaySilentError(f"it cannot be asked ({exc})"))
 
 
-async def open_gateway_socket(
-    route: GatewayRoute, unanswered: Callable[[], None], entered: Entered = nullcontext
-) -> GatewaySocket:
+async def open_gateway_socket(route: GatewayRoute, entered: Entered = nullcontext) -> GatewaySocket:
     """Open a socket to the router; `entered` is where.
 
     Raises:
@@ -112,7 +107,7 @@ async def open_gateway_socket(
     try:
         with entered():
             _, socket = await loop.create_datagram_endpoint(
-                lambda: GatewaySocket(route, unanswered),
+                lambda: GatewaySocket(route),
                 local_addr=(route.local, 0),
                 remote_addr=(route.gateway, GATEWAY_PORT),
             )

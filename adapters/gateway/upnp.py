@@ -74,7 +74,8 @@ class UpnpClient(GatewayClient):
         return "UPnP"
 
     async def map(self, suggested: Address | None) -> Lease:
-        self._service = self._service or await self._find_service()
+        if self._service is None:
+            self._service = await self._find_service()
         host = str((await self._call("GetExternalIPAddress")).get("NewExternalIPAddress"))
         if ":" in host or not is_probable(Address(host, self._port)):
             raise GatewayRefusedError("it has no address outside (UPnP)", retry_s=REFUSED_S)
@@ -88,7 +89,12 @@ class UpnpClient(GatewayClient):
         return Lease(external=external, lifetime_s=LIFETIME_S, epoch_s=0)
 
     async def read_epoch(self) -> int:
-        uptime = (await self._call("GetStatusInfo")).get("NewUptime")
+        try:
+            status = await self._call("GetStatusInfo")
+        except GatewaySilentError:  # one that has restarted may listen at another port
+            self._service = await self._find_service()
+            status = await self._call("GetStatusInfo")
+        uptime = status.get("NewUptime")
         if not isinstance(uptime, int):
             raise GatewaySilentError("it does not tell how long it has been up")
         return uptime

@@ -34,7 +34,7 @@ class PortMapper(Protocol):
     async def settled(self) -> None:
         """Wait until the router has answered, has let its time pass, or turns out not to be there.
 
-        That is within 3.3 s of `run`, and before it for ever.
+        That is within 3 s of `run`, and before it for ever.
         """
 
     @abstractmethod

@@ -39,21 +39,23 @@ def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made o
     Raises:
         ConfigurationError: A server is none.
     """
-    mapper = GatewayPortMapper(
-        secret=key.seed,
-        find_route=find_route,
-        clock=clock,
-        entropy=entropy,
-        upnp=upnp,
-        entered=entered,
-    )
+    mapper = None
+    if config.port_mapping:
+        mapper = GatewayPortMapper(
+            secret=key.seed,
+            find_route=find_route,
+            clock=clock,
+            entropy=entropy,
+            upnp=upnp,
+            entered=entered,
+        )
     return QuicTraversal(
         network,
         stun=[parse_stun(each) for each in config.stun],
         turn=[parse_turn(each) for each in config.turn],
         clock=clock,
         entropy=entropy,
-        mapper=mapper if config.port_mapping else None,
+        mapper=mapper,
         entered=entered,
     )
 

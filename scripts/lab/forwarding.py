@@ -50,7 +50,7 @@ from adapters.gateway.route import find_gateway_route
 from adapters.gateway.socket import open_gateway_socket
 
 async def ask():
-    socket = await open_gateway_socket(find_gateway_route("0.0.0.0"), lambda: None)
+    socket = await open_gateway_socket(find_gateway_route("0.0.0.0"))
     client = NatPmpClient(socket, 5555)
     lease = await client.map(None)
     await client.read_epoch()

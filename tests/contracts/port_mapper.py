@@ -12,7 +12,7 @@ from domain.connectivity.address import Address
 from domain.connectivity.port_mapping import PortMappingState
 from domain.ports.port_mapping import PortMapper
 
-SETTLED_S_MAX = 3.3
+SETTLED_S_MAX = 3.01
 GIVEN_BACK_S_MAX = 0.5
 LOOPBACK = Address("127.0.0.1", 4_433)
 

@@ -43,6 +43,14 @@ async def test_port_is_mapped_renewed_and_given_back(router: UpnpRouter) -> None
     assert router.mapped == {}
 
 
+async def test_router_that_forgets_its_service_is_found_again(router: UpnpRouter) -> None:
+    asking = client(router)
+    await asking.map(None)
+    first = iter(["<Envelope/>"])
+    router.twist = lambda path, body: next(first, body) if path == "/control" else body
+    assert await asking.read_epoch() == 77
+
+
 async def test_port_that_others_have_is_not_taken_from_them(router: UpnpRouter) -> None:
     router.errors = [718, 718]
     assert (await client(router).map(None)).external.port == PORT + 2

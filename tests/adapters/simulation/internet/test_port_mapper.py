@@ -249,11 +249,14 @@ async def test_answer_that_is_not_to_our_question_is_none(
     liar = Liar(house.forwarding, now=0.0)
     liar.twist = twist
     house.router.service = liar
-    async with mapping(house):
-        assert house.contract.state() is PortMappingState.SILENT
-        await asyncio.sleep(2.0)
-        assert house.contract.state() is PortMappingState.WORKS
-        assert house.mapper.report.protocol == "PCP"
+    asking = asyncio.create_task(house.mapper.run(house.contract.listening))
+    await asyncio.sleep(2.0)
+    assert house.contract.state() is PortMappingState.ASKING
+    await asyncio.sleep(2.0)
+    assert house.contract.state() is PortMappingState.WORKS
+    assert house.mapper.report.protocol == "PCP"
+    asking.cancel()
+    await asyncio.wait([asking])
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "224.0.0.1", "::1", "2001:db8::7"])
@@ -273,7 +276,7 @@ def ip_in_ipv6(address: str) -> bytes:
 
 async def test_what_comes_from_elsewhere_is_not_believed() -> None:
     route = GatewayRoute("10.1.0.1", "10.1.0.2")
-    socket = GatewaySocket(route, lambda: None)
+    socket = GatewaySocket(route)
     socket.connection_made(Nowhere())
     asking = asyncio.create_task(socket.ask(b"?", (1.0,), bytes))
     await asyncio.sleep(0)
