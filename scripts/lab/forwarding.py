@@ -1,7 +1,7 @@
 """Two behind symmetric boxes, with no relay: whether one of the boxes, a real miniupnpd, opens the way between them.
 
 miniupnpd forwards nothing where its address outside is one for documentation, as all of the lab's are. So the boxes get
-another one each, of a range that is in no public routing table, and it leads nowhere beyond these namespaces either.
+another one each, out of a range that others own: like all of these, it leads nowhere beyond these namespaces.
 """
 
 import subprocess
