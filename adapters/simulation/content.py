@@ -77,6 +77,7 @@ class DiskContent:
     ledgers: dict[DocumentId, Ledger] = field(default_factory=dict)
     snapshots: dict[DocumentId, Snapshot] = field(default_factory=dict)
     peers: dict[PeerId, PeerRecord] = field(default_factory=dict)
+    own_records: dict[bytes, bytes] = field(default_factory=dict)
     heights: dict[DocumentId, Heights] = field(default_factory=dict)
 
     def ledger(self, document: DocumentId) -> Ledger:

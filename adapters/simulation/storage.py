@@ -143,6 +143,18 @@ class MemoryOperationStore(OperationStore):
     async def peers(self) -> Sequence[PeerRecord]:
         return await self._mount.read(lambda content: list(content.peers.values()))
 
+    async def save_own_record(self, name: bytes, sealed: bytes | None) -> None:
+        def change(content: DiskContent) -> None:
+            if sealed is None:
+                content.own_records.pop(name, None)
+            else:
+                content.own_records[name] = sealed
+
+        await self._mount.write(change)
+
+    async def own_records(self) -> Mapping[bytes, bytes]:
+        return await self._mount.read(lambda content: dict(content.own_records))
+
     async def close(self) -> None:
         """Stop using the disk in good order."""
         self._mount.unmount()

@@ -20,11 +20,11 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The migration that leads to these tables."""
 CULM_VERSION: Final = "0.1.0"
 """The first version of culm that knows these tables."""
-KNOWN_REVISIONS: Final = frozenset({"0001"})
+KNOWN_REVISIONS: Final = frozenset({"0001", "0002"})
 """Every migration of `migrations/versions`."""
 APPLICATION_ID: Final = 0x63756C6D
 """What marks a SQLite file as culm's: its name in ASCII."""
@@ -106,6 +106,14 @@ peers = Table(
     Column("peer_id", _Bytes, nullable=False, unique=True),
     Column("seen_us", BigInteger, nullable=False),
     Column("addresses", _Bytes, nullable=False),
+)
+
+own_records = Table(
+    "own_records",
+    metadata,
+    Column("id", _RowNumber, primary_key=True),
+    Column("name", _Bytes, nullable=False, unique=True),
+    Column("sealed", _Bytes, nullable=False),
 )
 
 acknowledged = Table(

@@ -240,6 +240,28 @@ class SqlOperationStore(OperationStore):
 
         return await self._reader.read(read)
 
+    async def save_own_record(self, name: bytes, sealed: bytes | None) -> None:
+        def change(connection: Connection, _heads: Heads) -> None:
+            table = schema.own_records
+            connection.execute(delete(table).where(table.c.name == name))
+            if sealed is not None:
+                connection.execute(insert(table), {"name": name, "sealed": sealed})
+
+        await self._writer.change(change, size=len(sealed or b""))
+
+    async def own_records(self) -> Mapping[bytes, bytes]:
+        def read(connection: Connection) -> dict[bytes, bytes]:
+            table = schema.own_records
+            found: dict[bytes, bytes] = {}
+            for name, sealed in connection.execute(select(table.c.name, table.c.sealed)):
+                if type(name) is bytes and type(sealed) is bytes:
+                    found[name] = sealed
+                else:
+                    logger.warning("storage.own_record.damaged")
+            return found
+
+        return await self._reader.read(read)
+
 
 def _peer_record(peer: object, addresses: object, seen_us: object) -> PeerRecord:
     if not (type(peer) is bytes and type(addresses) is bytes and type(seen_us) is int):

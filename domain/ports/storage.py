@@ -193,6 +193,17 @@ class OperationStore(Protocol):
     async def peers(self) -> Sequence[PeerRecord]:
         """Read how to reach the peers that we have met."""
 
+    @abstractmethod
+    async def save_own_record(self, name: bytes, sealed: bytes | None) -> None:
+        """Keep a sealed record of the node itself, which belongs to no document; durable on return.
+
+        It replaces the one of that name; None deletes it.
+        """
+
+    @abstractmethod
+    async def own_records(self) -> Mapping[bytes, bytes]:
+        """Read the sealed records of the node itself, by name; damaged rows are left out."""
+
 
 class OperationQueue(Protocol):
     """What each peer has acknowledged. With the logs this *is* the outbound queue: a peer lacks what lies above.

@@ -32,6 +32,20 @@ class SealedRecordsContract(OperationStoreContract):
                 assert await store.records(document_id(1)) == {}
                 assert await store.records(document_id(2)) == {b"a": b"another's"}
 
+    async def test_records_of_the_node_itself_outlive_documents(self) -> None:
+        async with self.place() as open_store:
+            async with open_store() as store:
+                assert await store.own_records() == {}
+                await store.append(document_id(1), make_log(1, 1), {b"a": b"the document's"})
+                for name, sealed in ((b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"c", b"4")):
+                    await store.save_own_record(name, sealed)
+                await store.save_own_record(b"b", None)
+                await store.save_own_record(b"unknown", None)
+                await store.forget(document_id(1))
+            async with open_store() as store:
+                assert await store.own_records() == {b"a": b"3", b"c": b"4"}
+                assert await store.records(document_id(1)) == {}
+
     async def test_records_stay_as_they_were_when_an_operation_has_no_place(self) -> None:
         async with self.fresh_store() as store:
             await store.append(document_id(1), make_log(1, 2), {b"a": b"before"})

@@ -182,6 +182,16 @@ async def test_a_damaged_peer_is_left_out(tmp_path: Path) -> None:
         assert list(await database.store.peers()) == [good]
 
 
+async def test_a_damaged_record_of_the_node_itself_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "culm.sqlite"
+    async with open_database(path) as database:
+        await database.store.save_own_record(b"bad", b"1")
+        await database.store.save_own_record(b"good", b"2")
+    change(path, "UPDATE own_records SET sealed = 5 WHERE name = x'626164'")
+    async with open_database(path) as database:
+        assert await database.store.own_records() == {b"good": b"2"}
+
+
 def remove_journal(path: Path) -> None:
     for rest in (f"{path}-wal", f"{path}-shm"):
         Path(rest).unlink(missing_ok=True)

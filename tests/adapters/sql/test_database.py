@@ -24,6 +24,7 @@ from domain.errors import (
     StorageReadOnlyError,
     StorageVersionError,
 )
+from domain.identifiers import DocumentId
 from domain.limits import ACKNOWLEDGED_FLUSH_S
 from domain.ports.storage import OperationStore
 from tests.adapters.sql.running import open_database
@@ -166,10 +167,23 @@ async def test_an_older_file_is_copied_and_upgraded(
     before = tables(path)
     await fill(path)
     assert {name for _, name, _ in tables(path)} >= {"old", "operations"}
-    copy = tmp_path / "culm.sqlite.before-0001"
+    copy = tmp_path / "culm.sqlite.before-0002"
     assert sorted(names(tmp_path)) == [path.name, copy.name]
     assert tables(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+async def test_a_file_of_the_first_tables_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "culm.sqlite"
+    first = create_engine(f"sqlite:///{path}")
+    with first.connect() as connection:
+        upgrade(connection, "0001")
+    first.dispose()
+    run_sql(path, "INSERT INTO documents (document_id, sealed) VALUES (zeroblob(32), x'01')")
+    async with open_database(path) as database:
+        assert await database.store.documents() == {DocumentId(bytes(32)): b"\x01"}
+        await database.store.save_own_record(b"name", b"sealed")
+        assert await database.store.own_records() == {b"name": b"sealed"}
 
 
 async def test_an_upgrade_that_fails_changes_nothing(
