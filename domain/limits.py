@@ -246,6 +246,8 @@ OFFER_S_MAX: Final = 60.0  # what an offer opens is forgotten then; also how far
 RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 3 hours of 170 documents
 
 # --- Reaching peers (ours) ---
+VERDICT_ADDRESSES_MAX: Final = 16  # of a machine, and outside, that a verdict about a NAT names
+VERDICT_BYTES_MAX: Final = 16 * KIB  # 32 addresses of 255 bytes, with room
 ANNOUNCED_NAMES_MAX: Final = 32  # one for each document: what a packet of mDNS holds with addresses
 LOOKED_FOR_NAMES_MAX: Final = 16_384  # members of all documents, by key and hour: 1 MB
 SIGHTING_ADDRESSES_MAX: Final = 4  # that one announcement is believed to have

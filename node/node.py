@@ -41,6 +41,7 @@ from node.exchange import Exchange
 from node.explaining import explain_document
 from node.meeting import MeetingPlaces
 from node.nearby import Nearby
+from node.network_memory import NetworkMemory
 from node.owner import DocumentOwner
 from node.peers import Peers
 from node.reaching import ReachingNetwork
@@ -94,6 +95,8 @@ class Node:
             )
         )
         self._nearby = self._make_nearby()
+        traversal = environment.traversal
+        self._memory = NetworkMemory(environment, traversal) if traversal is not None else None
 
     def _make_signalling(self) -> Signalling | None:
         environment = self.environment
@@ -172,6 +175,9 @@ class Node:
                 await node._close()
 
     async def _start(self) -> None:
+        if self._memory is not None:
+            await self._memory.recall()
+            self.runtime.spawn(self._memory.run(), "network memory")
         await self._documents.load()
         await self.peers.start()
         if self._signalling is not None:
@@ -253,7 +259,8 @@ class Node:
         """Count what has happened since the node started: traffic, connections, errors, security events, memory."""
         self._check()
         running = {link.peer: link.connection.statistics() for link in self.peers.links()}
-        return self._statistics.freeze(running, self.environment.memory_bytes())
+        nat = self._memory.verdict if self._memory is not None else None
+        return self._statistics.freeze(running, self.environment.memory_bytes(), nat)
 
     # -- Events --
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from domain.connectivity.verdict import NatVerdict
 from domain.events import (
     ConnectionActive,
     Event,
@@ -88,6 +89,8 @@ class NodeStatistics:
         last_errors: The last hundred, the latest last.
         security: The last hundred times that a peer did what no honest peer does.
         security_count: How often that was.
+        nat: What is known about the NAT before us; `is_recalled` if it was found before the node started, maybe in
+            another network. None if nothing ever was, or there is no network to examine.
     """
 
     uptime_s: float
@@ -97,6 +100,7 @@ class NodeStatistics:
     last_errors: tuple[Noted, ...]
     security: tuple[Noted, ...]
     security_count: int
+    nat: NatVerdict | None = None
 
     def report(self) -> str:
         """Tell it to a person, in a few lines."""
@@ -207,7 +211,10 @@ class Statistics:
             account.traffic += carried
 
     def freeze(
-        self, running: Mapping[PeerId, ConnectionStatistics], memory_bytes: int | None
+        self,
+        running: Mapping[PeerId, ConnectionStatistics],
+        memory_bytes: int | None,
+        nat: NatVerdict | None = None,
     ) -> NodeStatistics:
         """Give everything as it is now; `running` is what the connections have carried that are up."""
         return NodeStatistics(
@@ -221,6 +228,7 @@ class Statistics:
             last_errors=tuple(self._errors),
             security=tuple(self._security),
             security_count=self._security_count,
+            nat=nat,
         )
 
     def _accounts(self, peer: PeerId) -> tuple[_Account, _Account]:

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from adapters.nat.behavior import discover
+from adapters.nat.judgement import Judgement
 from adapters.nat.relay import Entered, Relay, RelayError
 from adapters.nat.stun import StunAnswer, StunClient, is_stun
 from adapters.quic.network import QuicNetwork
@@ -21,10 +22,11 @@ from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
 from domain.connectivity.diagnosis import ServerReport, TraversalReport
-from domain.connectivity.nat import UNKNOWN, NatBehavior, can_punch, keeps_relay
+from domain.connectivity.nat import NatBehavior, can_punch, keeps_relay
 from domain.connectivity.port_mapping import PortMappingState
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.server import TurnServer
+from domain.connectivity.verdict import NatVerdict
 from domain.errors import DialError, NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
@@ -98,7 +100,7 @@ class QuicTraversal(Traversal):
             lost=self._lose_relay,
             entered=entered,
         )
-        self._nat = UNKNOWN
+        self._judgement = Judgement(clock)
         self._judged: frozenset[str] = frozenset()
         self._has_verdict = asyncio.Event()
         self._mirrors: dict[
@@ -122,7 +124,17 @@ class QuicTraversal(Traversal):
 
     @property
     def nat(self) -> NatBehavior:
-        return self._nat
+        return self._judgement.behavior
+
+    @property
+    def verdict(self) -> NatVerdict | None:
+        return self._judgement.verdict
+
+    def recall(self, verdict: NatVerdict) -> None:
+        self._judgement.recall(verdict, self._local_hosts)
+
+    async def judged(self) -> NatVerdict:
+        return await self._judgement.changed()
 
     @property
     def has_relay(self) -> bool:
@@ -146,7 +158,7 @@ class QuicTraversal(Traversal):
         is_mapped = self._mapped is not None or any(
             each.kind is CandidateKind.PORT_MAPPED for each in candidates
         )
-        hopeless = not is_mapped and not can_punch(self._nat, nat)
+        hopeless = not is_mapped and not can_punch(self.nat, nat)
         self._network.endpoint.paths.punch(peer, key, candidates, hopeless=hopeless)
 
     async def dial_punched(
@@ -199,8 +211,9 @@ class QuicTraversal(Traversal):
         if self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
+        hairpins = await self._try_hairpin()
         return TraversalReport(
-            nat=self._nat,
+            nat=self.nat,
             local=self._network.find_local_addresses(),
             stun=tuple(
                 ServerReport(
@@ -220,7 +233,7 @@ class QuicTraversal(Traversal):
                 )
                 for way in self._relay.ways
             ),
-            hairpins=await self._try_hairpin(),
+            hairpins=hairpins,
             port_mapping=self._mapper.report if self._mapper is not None else None,
         )
 
@@ -266,7 +279,7 @@ class QuicTraversal(Traversal):
                     self._is_elsewhere = False
                     self._look_at_mapping()
                     await self._look()
-                if keeps_relay(self._nat):
+                if keeps_relay(self.nat):
                     await self._keep_relay()
         finally:
             self._stun.close()
@@ -284,6 +297,7 @@ class QuicTraversal(Traversal):
             if now - before:  # one that goes away is no news for whoever waits for one
                 _logger.info("network.moved", extra={"addresses": len(now)})
                 self._is_elsewhere = True
+                self._judgement.doubt(self._local_hosts)
                 self._stir.set()
                 self._look_at_mapping()
                 self._network.endpoint.paths.doubt()
@@ -302,14 +316,15 @@ class QuicTraversal(Traversal):
         await self._resolve_all()
         await self._ask_all()
         self._looked.set()
-        hosts_outside = self._hosts_outside
+        hosts, outside = self._local_hosts, self._addresses_outside
+        self._judgement.doubt(hosts, outside)
         known = [each.address for each in self._servers if each.address is not None]
-        hosts = {each.host for each in self._network.find_local_addresses()}
-        self._nat = await discover(self._stun, known, hosts)
-        self._judged = hosts_outside
+        behavior = await discover(self._stun, known, hosts)
+        self._judgement.settle(behavior, hosts, outside)
+        self._judged = frozenset(each.host for each in outside)
         self._has_verdict.set()
-        _logger.info("nat.behavior", extra={"behavior": self._nat.name})
-        if keeps_relay(self._nat):
+        _logger.info("nat.behavior", extra={"behavior": self.nat.name})
+        if keeps_relay(self.nat):
             await self._keep_relay()
 
     async def _keep_relay(self) -> None:
@@ -365,8 +380,16 @@ class QuicTraversal(Traversal):
                 server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
 
     @property
+    def _local_hosts(self) -> frozenset[str]:
+        return frozenset(each.host for each in self._network.find_local_addresses())
+
+    @property
+    def _addresses_outside(self) -> tuple[Address, ...]:
+        return tuple(each.mapped for each in self._servers if each.mapped is not None)
+
+    @property
     def _hosts_outside(self) -> frozenset[str]:
-        return frozenset(each.mapped.host for each in self._servers if each.mapped is not None)
+        return frozenset(each.host for each in self._addresses_outside)
 
     @property
     def _is_judged(self) -> bool:
@@ -408,6 +431,7 @@ class QuicTraversal(Traversal):
         await asyncio.wait([self._hairpin], timeout=HAIRPIN_S_MAX)
         request.cancel()
         hairpins, self._hairpin = self._hairpin.done(), None
+        self._judgement.note_hairpin(hairpins)
         return hairpins
 
     # --- Datagrams ---

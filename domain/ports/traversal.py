@@ -11,6 +11,7 @@ from domain.connectivity.candidate import Candidate
 from domain.connectivity.diagnosis import TraversalReport
 from domain.connectivity.nat import NatBehavior
 from domain.connectivity.probe import ProbeKey
+from domain.connectivity.verdict import NatVerdict
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.ports.network import Connection
@@ -23,6 +24,19 @@ class Traversal(Protocol):
     @abstractmethod
     def nat(self) -> NatBehavior:
         """How the NAT before us behaves, as far as is known."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> NatVerdict | None:
+        """What was found out about the NAT before us, when, and where; None where nothing is known of this network."""
+
+    @abstractmethod
+    def recall(self, verdict: NatVerdict) -> None:
+        """Go by what was known before the node started, until it is measured again, if the machine is still there."""
+
+    @abstractmethod
+    async def judged(self) -> NatVerdict:
+        """Wait until another verdict is to be kept, and give it; the last one of several that nobody waited for."""
 
     @property
     @abstractmethod

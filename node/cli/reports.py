@@ -48,7 +48,8 @@ def doctor(invocation: Invocation) -> None:
     """
 
     def show(given: Answer) -> None:
-        answer(f"NAT: {given['nat']}")
+        network = given["network"]
+        answer(f"NAT: {network['text'] if isinstance(network, dict) else given['nat']}")
         for each in dicts(given["verdicts"]):
             answer(f"{each['severity']:<5} {each['cause']} ({each['evidence']}) [{each['code']}]")
             if each["action"]:
@@ -144,6 +145,8 @@ def _status_lines(given: Answer) -> str:
         f"listening on {', '.join(map(str, listed(given['addresses'])))}",
         f"connections {given['connections']}",
     ]
+    if isinstance(network := given["network"], dict):
+        lines.append(f"NAT {network['text']}")
     for each in dicts(given["documents"]):
         lines.append(f"document {short(each['document'])} {plain(str(each['name']))}")
         lines.append(f"  role {each['role'] or 'no member'}, {each['operations']} operations")

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import AsyncGenerator
 
 from domain.connectivity.lifecycle import State
+from domain.connectivity.verdict import describe_verdict
 from domain.identifiers import PeerId
 from domain.pairing import PairingState, trust
 from domain.ports.network import Connection
 from node.commands.arguments import Arguments
 from node.commands.context import Answer, CommandContext, describe_damaged, describe_document
+from node.node import Node
 from node.owner import DocumentOwner
 from node.peer_status import PeerStatus
 from node.statistics import NodeStatistics, Noted, PeerStatistics
@@ -86,6 +88,7 @@ async def doctor(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     traversal = context.node.environment.traversal
     yield {
         "nat": traversal.nat.name if traversal is not None else None,
+        "network": _network(context.node),
         "verdicts": [
             {
                 "code": each.code,
@@ -110,6 +113,7 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
         "data": str(context.directory),
         "addresses": list(node.addresses),
         "nat": node.environment.traversal.nat.name if node.environment.traversal else None,
+        "network": _network(node),
         "connections": len(node.peers.links()),
         "mirrored": sorted(context.mirrored),
         "statistics": _count(statistics),
@@ -119,6 +123,24 @@ async def status(context: CommandContext, arguments: Arguments) -> AsyncGenerato
             for info, owner in zip(node.documents(), node.owners(), strict=True)
         ],
         "damaged": describe_damaged(node),
+    }
+
+
+def _network(node: Node) -> dict[str, object] | None:
+    """Say what is known about the NAT, since when, and in which network."""
+    verdict = node.statistics().nat
+    if verdict is None:
+        return None
+    return {
+        "nat": verdict.behavior.name,
+        "mapping": verdict.behavior.mapping.name.lower(),
+        "filtering": verdict.behavior.filtering.name.lower(),
+        "hairpins": verdict.hairpins,
+        "measured_us": verdict.measured_us,
+        "is_recalled": verdict.is_recalled,
+        "local": list(verdict.local),
+        "outside": [str(each) for each in verdict.outside],
+        "text": describe_verdict(verdict, now_us=node.environment.clock.timestamp_us()),
     }
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
-from domain.connectivity.nat import UNKNOWN
+from domain.connectivity.nat import UNKNOWN, Mapping, NatBehavior
 from domain.connectivity.probe import ProbeKey
+from domain.connectivity.verdict import NatVerdict
 from domain.errors import DialError
 from domain.identity import DeviceKey
 from domain.limits import CANDIDATES_MAX
@@ -163,6 +164,18 @@ class TraversalContract:
             async with asyncio.timeout(5.0):
                 await bob.traversal.moved()
                 await round_trips(near, far)
+
+    async def test_it_does_not_go_by_what_was_known_elsewhere(
+        self, parties: tuple[Party, Party]
+    ) -> None:
+        alice, _ = parties
+        blocked = NatVerdict(
+            behavior=NatBehavior(Mapping.BLOCKED), measured_us=1, local=("192.0.2.77",)
+        )
+        async with at_work(*parties):
+            alice.traversal.recall(blocked)
+            assert alice.traversal.verdict != blocked
+            assert alice.traversal.nat.mapping is not Mapping.BLOCKED
 
     async def test_it_says_what_it_knows(self, parties: tuple[Party, Party]) -> None:
         alice, _ = parties
