@@ -3,11 +3,22 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
 from domain.connectivity.address import Address
 from domain.connectivity.nat import UNKNOWN, NatBehavior
-from domain.connectivity.verdict import NatVerdict, carry_over, network_of, replaces
+from domain.connectivity.verdict import (
+    BINDING_US_VALID,
+    NatVerdict,
+    carry_over,
+    network_of,
+    replaces,
+    wants_binding,
+)
 from domain.ports.environment import Clock
+
+DISTRUST_US: Final = 3_600 * 1_000_000
+"""A box that was restarted loses its bindings, too: so soon its figure may be measured again, in microseconds."""
 
 
 class Judgement:
@@ -67,6 +78,36 @@ class Judgement:
         """Add whether the box lets us reach ourselves."""
         if self.verdict is not None and self.verdict.hairpins != hairpins:
             self._hold(replace(self.verdict, hairpins=hairpins))
+
+    @property
+    def binding_s(self) -> float | None:
+        """For how long the box keeps a binding that nobody uses, in seconds; None if that is not known."""
+        return self.verdict.binding_s if self.verdict is not None else None
+
+    def unmeasured(self) -> NatVerdict | None:
+        """Give the verdict in force, if the lifetime of bindings is to be measured there."""
+        verdict = self.verdict
+        if verdict is None or not wants_binding(verdict, now_us=self._clock.timestamp_us()):
+            return None
+        return verdict
+
+    def note_binding(self, where: NatVerdict, binding_s: float | None) -> None:
+        """Add for how long bindings are kept, unless the machine is not any more where that was measured."""
+        verdict = self.verdict
+        if verdict is None or (verdict.network, verdict.hosts_outside) != (
+            where.network,
+            where.hosts_outside,
+        ):
+            return
+        now_us = self._clock.timestamp_us()
+        self._hold(replace(verdict, binding_s=binding_s, binding_us=now_us))
+
+    def distrust_binding(self, binding_s: float | None) -> None:
+        """A binding was lost although that was gone by: go by what holds everywhere, and measure again in an hour."""
+        if self.verdict is None or binding_s is None or self.verdict.binding_s != binding_s:
+            return
+        binding_us = self._clock.timestamp_us() - BINDING_US_VALID + DISTRUST_US
+        self._hold(replace(self.verdict, binding_s=None, binding_us=max(1, binding_us)))
 
     def _hold(self, verdict: NatVerdict) -> None:
         self.verdict = verdict

@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiostun import CLASS_REQUEST, METHOD_BINDING, AttrChangeRequest, Codec, Message, constants
 from aiostun.attribute import (
     AttrErrorCode,
+    Attribute,
     AttrMappedAddr,
     AttrOtherAddress,
     AttrXorMappedAddr,
@@ -96,6 +97,7 @@ class StunClient:
         *,
         change: tuple[bool, bool] = (False, False),
         answered_from: Address | None = None,
+        response_port: int | None = None,
     ) -> asyncio.Future[StunAnswer]:
         """Ask a server where it sees us; repeated until it answers. Cancelled, the request is forgotten.
 
@@ -103,6 +105,7 @@ class StunClient:
             server: Its IP address and port.
             change: Whether it is to answer from its other address, and from its other port.
             answered_from: From where the answer comes; None for where the request goes.
+            response_port: To which port of our address outside it goes (RFC 5780, 7.5); None for that which asks.
 
         Returns:
             The answer to come; it fails with `StunError` if there is none in 2.75 s, or a refusal.
@@ -112,7 +115,9 @@ class StunClient:
         if len(self._requests) >= REQUESTS_MAX:
             request.answer.set_exception(StunError("too many STUN requests are under way"))
             return request.answer
-        attributes = [AttrChangeRequest(*change)] if any(change) else []
+        attributes: list[Attribute] = [AttrChangeRequest(*change)] if any(change) else []
+        if response_port is not None:
+            attributes.append(_response_port(response_port))
         message = Message(CLASS_REQUEST, METHOD_BINDING, attributes)
         message.transaction_id = self._entropy.draw(TRANSACTION_ID_BYTES)
         data = Codec().encode(message)
@@ -201,6 +206,12 @@ def decode(data: bytes) -> Any | None:  # noqa: ANN401 - aiostun has no types
         return codec.decode()
     except (ValueError, KeyError, IndexError, UnboundLocalError, struct.error):
         return None  # what aiostun raises for attributes that are too short or of no known family
+
+
+def _response_port(port: int) -> Attribute:
+    attribute = Attribute(constants.ATTR_RESPONSE_PORT)
+    attribute.params["value"] = port.to_bytes(2, "big") + bytes(2)
+    return attribute
 
 
 def _address(attribute: Any | None) -> Address | None:  # noqa: ANN401 - aiostun has no types

@@ -17,7 +17,7 @@ from adapters.quic.endpoint import Endpoint, OtherReceiver
 from adapters.quic.engine import Engine
 from adapters.quic.interface import reachable_addresses
 from adapters.quic.path import Path
-from adapters.quic.socket import SocketOpener, open_raw_socket
+from adapters.quic.socket import DatagramSocket, Receiver, SocketOpener, open_raw_socket
 from adapters.quic.source import RELAYED, Source, to_socket_address
 from domain.connectivity.address import Address, AddressError, parse_address
 from domain.connectivity.candidate import is_public
@@ -171,6 +171,15 @@ class QuicNetwork(NetworkInterface):
             with_ipv6 = endpoint.socket.family == socket.AF_INET6
             return self._local_addresses(address.port, with_ipv6=with_ipv6)
         return (address,)
+
+    async def open_beside(self, receiver: Receiver) -> DatagramSocket:
+        """Open another socket where ours listens, on a port that the system chooses; who opens it closes it.
+
+        Raises:
+            NetworkError: The network is closed, or the system has no socket left.
+        """
+        host = self._check_open().socket.local[0]
+        return await self._open_socket(Address(host, 0), receiver)
 
     @property
     def half_open_count(self) -> int:

@@ -17,12 +17,13 @@ from adapters.nat.behavior import discover
 from adapters.nat.judgement import Judgement
 from adapters.nat.relay import Entered, Relay, RelayError
 from adapters.nat.stun import StunAnswer, StunClient, is_stun
+from adapters.quic.binding import BindingWatch
 from adapters.quic.network import QuicNetwork
 from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
 from domain.connectivity.diagnosis import ServerReport, TraversalReport
-from domain.connectivity.nat import NatBehavior, can_punch, keeps_relay
+from domain.connectivity.nat import NatBehavior, can_punch, keepalive_s, keeps_relay
 from domain.connectivity.port_mapping import PortMappingState
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.server import TurnServer
@@ -38,8 +39,6 @@ from domain.ports.traversal import Traversal
 
 _logger: Final = logging.getLogger(__name__)
 
-MAPPING_KEEPALIVE_S: Final = 20.0
-"""Some boxes forget a mapping of UDP after 30 s, though RFC 4787 asks for 120."""
 PUNCH_S_MAX: Final = 6.0
 HAIRPIN_S_MAX: Final = 1.0
 FRESH_S_MAX: Final = 1.0
@@ -101,6 +100,9 @@ class QuicTraversal(Traversal):
             entered=entered,
         )
         self._judgement = Judgement(clock)
+        self._binding = BindingWatch(
+            network, self._judgement, servers=self._answering, clock=clock, entropy=entropy
+        )
         self._judged: frozenset[str] = frozenset()
         self._has_verdict = asyncio.Event()
         self._mirrors: dict[
@@ -118,7 +120,8 @@ class QuicTraversal(Traversal):
     def workers(self) -> list[Callable[[], Coroutine[None, None, None]]]:
         """What has to run for as long as the network does."""
         mapping = [self._keep_mapping] if self._mapper is not None else []
-        return [self._run, self._watch_addresses, *mapping, *self._relay.workers()]
+        watching = [self._run, self._watch_addresses, self._binding.run]
+        return [*watching, *mapping, *self._relay.workers()]
 
     # --- The port ---
 
@@ -235,6 +238,7 @@ class QuicTraversal(Traversal):
             ),
             hairpins=hairpins,
             port_mapping=self._mapper.report if self._mapper is not None else None,
+            binding_s=self._judgement.binding_s,
         )
 
     # --- Watching the network ---
@@ -269,12 +273,15 @@ class QuicTraversal(Traversal):
         try:
             await self._look()
             while True:
+                binding_s = self._judgement.binding_s
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(MAPPING_KEEPALIVE_S):
+                    async with asyncio.timeout(keepalive_s(binding_s)):
                         await self._stir.wait()
                 self._stir.clear()
-                before = self._hosts_outside
+                before, bound = self._hosts_outside, self._addresses_outside
                 await self._ask_all()
+                if self._hosts_outside == before and self._addresses_outside != bound:
+                    self._judgement.distrust_binding(binding_s)
                 if self._is_elsewhere or self._hosts_outside != before:
                     self._is_elsewhere = False
                     self._look_at_mapping()
@@ -378,6 +385,13 @@ class QuicTraversal(Traversal):
             if error is None:
                 answer = future.result()
                 server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
+
+    def _answering(self) -> list[Address]:
+        return [
+            each.address
+            for each in self._servers
+            if each.address is not None and each.error is None
+        ]
 
     @property
     def _local_hosts(self) -> frozenset[str]:

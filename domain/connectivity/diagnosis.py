@@ -11,7 +11,7 @@ from typing import Final
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import is_public
-from domain.connectivity.nat import Filtering, Mapping, NatBehavior, keeps_relay
+from domain.connectivity.nat import Filtering, Mapping, NatBehavior, keepalive_s, keeps_relay
 from domain.connectivity.port_mapping import PortMappingReport, PortMappingState
 
 
@@ -44,6 +44,7 @@ class TraversalReport:
         rendezvous: How each rendezvous answered.
         hairpins: Whether the box lets us reach ourselves at its outside; None if that is not known.
         port_mapping: What came of asking the router to forward a port; None if it was not to be asked.
+        binding_s: For how many seconds the box keeps a binding that nobody uses; None if that was not measured yet.
     """
 
     nat: NatBehavior
@@ -53,6 +54,11 @@ class TraversalReport:
     rendezvous: tuple[ServerReport, ...] = ()
     hairpins: bool | None = None
     port_mapping: PortMappingReport | None = None
+    binding_s: float | None = None
+
+
+BINDING_S_SHORT: Final = 25.0
+"""Under that, even the usual packet every 20 s comes too late."""
 
 
 class Severity(Enum):
@@ -115,6 +121,7 @@ def diagnose(report: TraversalReport) -> tuple[Verdict, ...]:
         *_judge_nat(report),
         *_judge_hairpin(report),
         *_judge_port_mapping(report),
+        *_judge_binding(report),
         *_judge_servers("stun", report.stun),
         *_judge_servers("turn", report.turn),
         *_judge_servers("rendezvous", report.rendezvous),
@@ -282,6 +289,19 @@ def _judge_forwarded(found: PortMappingReport) -> Verdict:
         cause=f"the router forwards {found.external} to this node, but is behind another box itself",
         evidence=evidence,
         action="switch the other box to bridge mode, or ask who runs it for an address of your own",
+def _judge_binding(report: TraversalReport) -> Iterator[Verdict]:
+    if report.binding_s is None:
+        return
+    is_short = report.binding_s < BINDING_S_SHORT
+    yield Verdict(
+        code="binding-short" if is_short else "binding-kept",
+        severity=Severity.NOTE if is_short else Severity.GOOD,
+        cause="the box soon forgets who was silent, so this node sends something every "
+        f"{keepalive_s(report.binding_s):.0f} s"
+        if is_short
+        else f"a packet every {keepalive_s(report.binding_s):.0f} s keeps the way in open",
+        evidence=f"a binding that nobody used was still there after {report.binding_s:g} s",
+        action="raise the time-out of UDP in the router, if it can be set" if is_short else "",
     )
 
 

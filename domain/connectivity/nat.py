@@ -71,6 +71,25 @@ _FILTER_NAMES: Final = {
 
 UNKNOWN: Final = NatBehavior()
 
+KEEPALIVE_S: Final = 20.0
+"""Where it was not measured: some boxes forget a mapping of UDP after 30 s, though RFC 4787 (REQ-5) asks for 120."""
+KEEPALIVE_S_MIN: Final = 5.0
+KEEPALIVE_S_MAX: Final = 120.0
+"""Asking is also how we notice that our address outside is another."""
+KEEPALIVE_SHARE: Final = 0.8
+"""Of the time for which a binding is kept: the packet may be late, or be sent again once or twice."""
+
+
+def keepalive_s(binding_s: float | None) -> float:
+    """Say after how many seconds a binding is to be used again so that the box keeps it.
+
+    Args:
+        binding_s: For how long it keeps one that nobody uses, in seconds, as was measured; None if it was not.
+    """
+    if binding_s is None:
+        return KEEPALIVE_S
+    return min(max(KEEPALIVE_SHARE * binding_s, KEEPALIVE_S_MIN), KEEPALIVE_S_MAX)
+
 
 def can_punch(one: NatBehavior, other: NatBehavior) -> bool:
     """Whether probes sent from both sides at once can meet, as far as is known; the unknown gets a chance."""

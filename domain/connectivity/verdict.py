@@ -20,9 +20,13 @@ from domain.limits import (
     VERDICT_BYTES_MAX,
 )
 
-FORM: Final = 1
+FORM: Final = 2
 FILTER_US_MAX: Final = 86_400 * 1_000_000
 """A filter that was found to be stricter is believed for a day: so long a box may remember our own packets."""
+BINDING_US_VALID: Final = 86_400 * 1_000_000
+"""The lifetime of bindings is measured again after a day: routers are replaced, and it costs some packets."""
+_ELEMENTS: Final = 9
+_BINDING_MS_MAX: Final = 86_400_000
 
 _Member = TypeVar("_Member", bound=IntEnum)
 
@@ -37,6 +41,8 @@ class NatVerdict:
         local: The IP addresses that the machine had then.
         outside: As what STUN servers saw our socket then; none if none answered.
         hairpins: Whether the box lets us reach ourselves at its outside; None if that is not known.
+        binding_s: For how many seconds, at least, the box keeps a binding that nobody uses; None if that is not known.
+        binding_us: When that was tried to be found out, in microseconds since 1970 UTC; 0 for never.
         is_recalled: Whether it is from before the node started, and not yet measured again.
     """
 
@@ -45,6 +51,8 @@ class NatVerdict:
     local: tuple[str, ...]
     outside: tuple[Address, ...] = ()
     hairpins: bool | None = None
+    binding_s: float | None = None
+    binding_us: int = 0
     is_recalled: bool = False
 
     @property
@@ -64,10 +72,19 @@ class NatVerdict:
 
     def encode(self) -> bytes:
         """Encode it (in clear: seal it); what does not fit is left out."""
-        mapping, filtering = int(self.behavior.mapping), int(self.behavior.filtering)
-        local = list(self.local[:VERDICT_ADDRESSES_MAX])
-        outside = [str(each) for each in self.outside[:VERDICT_ADDRESSES_MAX]]
-        return encode([FORM, mapping, filtering, self.measured_us, local, outside, self.hairpins])
+        return encode(
+            [
+                FORM,
+                int(self.behavior.mapping),
+                int(self.behavior.filtering),
+                self.measured_us,
+                list(self.local[:VERDICT_ADDRESSES_MAX]),
+                [str(each) for each in self.outside[:VERDICT_ADDRESSES_MAX]],
+                self.hairpins,
+                None if self.binding_s is None else round(1_000 * self.binding_s),
+                self.binding_us,
+            ]
+        )
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -77,7 +94,7 @@ class NatVerdict:
             CodecError: It is something else, or of another version; then the network is looked at anew.
         """
         fields = decode_array(data, bytes_max=VERDICT_BYTES_MAX)
-        if len(fields) != 7 or fields[0] != FORM:  # noqa: PLR2004
+        if len(fields) != _ELEMENTS or fields[0] != FORM:
             raise CodecError("wrong-type", "a verdict of another form")
         return cls(
             behavior=NatBehavior(_member(Mapping, fields[1]), _member(Filtering, fields[2])),
@@ -85,6 +102,10 @@ class NatVerdict:
             local=tuple(_take_texts(fields[4])),
             outside=tuple(map(_take_address, _take_texts(fields[5]))),
             hairpins=None if fields[6] is None else take_bool(fields[6]),
+            binding_s=None
+            if fields[7] is None
+            else take_int(fields[7], maximum=_BINDING_MS_MAX) / 1e3,
+            binding_us=take_int(fields[8], maximum=TIMESTAMP_MAX),
             is_recalled=True,
         )
 
@@ -111,8 +132,11 @@ def carry_over(before: NatVerdict | None, found: NatVerdict) -> NatVerdict:
         return found
     if before.hosts_outside != found.hosts_outside:
         return found
-    hairpins = found.hairpins if found.hairpins is not None else before.hairpins
-    found = replace(found, hairpins=hairpins)
+    if before.behavior.mapping == found.behavior.mapping:
+        hairpins = found.hairpins if found.hairpins is not None else before.hairpins
+        found = replace(
+            found, hairpins=hairpins, binding_s=before.binding_s, binding_us=before.binding_us
+        )
     is_same_mapping = not set(before.outside).isdisjoint(found.outside)
     is_recent = 0 <= found.measured_us - before.measured_us < FILTER_US_MAX
     if not (is_same_mapping and is_recent) or before.behavior.mapping != found.behavior.mapping:
@@ -120,6 +144,18 @@ def carry_over(before: NatVerdict | None, found: NatVerdict) -> NatVerdict:
     if before.behavior.filtering <= found.behavior.filtering:
         return found
     return replace(found, behavior=before.behavior, measured_us=before.measured_us)
+
+
+def wants_binding(verdict: NatVerdict, *, now_us: int) -> bool:
+    """Whether it should be measured how long the box keeps a binding; `now_us` is microseconds since 1970 UTC."""
+    is_behind_one = verdict.behavior.mapping in (
+        Mapping.ENDPOINT_INDEPENDENT,
+        Mapping.ADDRESS_DEPENDENT,
+        Mapping.ADDRESS_AND_PORT_DEPENDENT,
+    )
+    age_us = now_us - verdict.binding_us
+    is_fresh = verdict.binding_us > 0 and 0 <= age_us < BINDING_US_VALID
+    return is_behind_one and not verdict.is_recalled and not is_fresh
 
 
 def replaces(kept: NatVerdict | None, found: NatVerdict) -> bool:
@@ -140,6 +176,8 @@ def describe_verdict(verdict: NatVerdict, *, now_us: int) -> str:
         parts.append("seen outside as " + " and ".join(map(str, verdict.outside)))
     if verdict.hairpins is not None:
         parts.append("hairpins" if verdict.hairpins else "does not hairpin")
+    if verdict.binding_s is not None:
+        parts.append(f"keeps a silent binding for {verdict.binding_s:g} s")
     parts.append(f"found {_ago((now_us - verdict.measured_us) / 1e6)}")
     if verdict.is_recalled:
         parts.append("not looked at again since the node started")

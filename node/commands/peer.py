@@ -136,6 +136,7 @@ def _network(node: Node) -> dict[str, object] | None:
         "mapping": verdict.behavior.mapping.name.lower(),
         "filtering": verdict.behavior.filtering.name.lower(),
         "hairpins": verdict.hairpins,
+        "binding_s": verdict.binding_s,
         "measured_us": verdict.measured_us,
         "is_recalled": verdict.is_recalled,
         "local": list(verdict.local),

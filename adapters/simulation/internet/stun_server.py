@@ -41,6 +41,7 @@ class StunServer:
         other_address: Its second one, if it is to answer from there.
         port: The port that clients know.
         other_port: The second port.
+        answers_elsewhere: Whether it knows RESPONSE-PORT, which is optional (RFC 5780, 7.5).
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class StunServer:
         *,
         port: int = STUN_PORT,
         other_port: int = OTHER_PORT,
+        answers_elsewhere: bool = True,
     ) -> None:
         self.address: Endpoint = (address, port)
         self._host = host
+        self._answers_elsewhere = answers_elsewhere
         self._addresses = (address,) if other_address is None else (address, other_address)
         self._ports = (port,) if other_address is None else (port, other_port)
         self._sockets: dict[_Place, asyncio.DatagramTransport] = {}
@@ -101,11 +104,12 @@ class StunServer:
             place[0] ^ bool(change & CHANGE_ADDRESS),
             place[1] ^ bool(change & CHANGE_PORT),
         )
-        if unknown_attributes(raw) or origin not in self._sockets:
+        is_refused = RESPONSE_PORT in raw and not self._answers_elsewhere
+        if unknown_attributes(raw) or origin not in self._sockets or is_refused:
             answer, origin = failure(request, UNKNOWN_ATTRIBUTE, "Unknown Attribute"), place
         else:
             answer = self._answer(request, source, place, origin)
-        if RESPONSE_PORT in raw:
+        if RESPONSE_PORT in raw and not is_refused:
             source = (source[0], int.from_bytes(raw[RESPONSE_PORT][:2], "big"))
         self.answered += 1
         self._sockets[origin].sendto(bytes(answer), source)

@@ -60,6 +60,8 @@ CASES = {
     "port-mapping-refused": mapping(PortMappingState.REFUSED),
     "port-mapping-silent": mapping(PortMappingState.SILENT),
     "port-mapping-absent": mapping(PortMappingState.ABSENT),
+    "binding-kept": replace(BASE, binding_s=118.5),
+    "binding-short": replace(BASE, binding_s=18.5),
     "stun-works": BASE,
     "stun-fails": replace(BASE, stun=(FAILS, WORKS)),
     "turn-works": BASE,

@@ -8,6 +8,7 @@ from domain.connectivity.nat import (
     Mapping,
     NatBehavior,
     can_punch,
+    keepalive_s,
     keeps_relay,
     wants_relay,
 )
@@ -61,3 +62,13 @@ def test_people_have_names_for_them() -> None:
         "UDP blocked",
         "unknown",
     ]
+
+
+@pytest.mark.parametrize(
+    ("binding_s", "expected_s"),
+    [(None, 20.0), (0.0, 5.0), (8.5, 6.8), (28.5, 22.8), (118.5, 94.8), (298.5, 120.0)],
+)
+def test_a_binding_is_used_before_the_box_forgets_it(
+    binding_s: float | None, expected_s: float
+) -> None:
+    assert keepalive_s(binding_s) == pytest.approx(expected_s)

@@ -10,12 +10,14 @@ from domain.codec import CodecError, encode
 from domain.connectivity.address import Address
 from domain.connectivity.nat import Filtering, Mapping, NatBehavior
 from domain.connectivity.verdict import (
+    BINDING_US_VALID,
     FILTER_US_MAX,
     NatVerdict,
     carry_over,
     describe_verdict,
     network_of,
     replaces,
+    wants_binding,
 )
 from domain.limits import TIMESTAMP_MAX
 
@@ -36,6 +38,8 @@ VERDICTS = st.builds(
         max_size=16,
     ).map(tuple),
     hairpins=st.none() | st.booleans(),
+    binding_s=st.none() | st.integers(0, 300_000).map(lambda each: each / 1_000),
+    binding_us=st.integers(0, TIMESTAMP_MAX),
 )
 
 
@@ -53,12 +57,15 @@ def test_other_bytes_are_no_verdict(data: bytes) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        [2, 2, 3, 1, [], [], None],
-        [1, 99, 3, 1, [], [], None],
-        [1, 2, 3, -1, [], [], None],
-        [1, 2, 3, 1, ["x"] * 17, [], None],
-        [1, 2, 3, 1, [], ["no address"], None],
-        [1, 2, 3, 1, [], [], 7],
+        [1, 2, 3, 1, [], [], None],
+        [1, 2, 3, 1, [], [], None, None, 0],
+        [2, 99, 3, 1, [], [], None, None, 0],
+        [2, 2, 3, -1, [], [], None, None, 0],
+        [2, 2, 3, 1, ["x"] * 17, [], None, None, 0],
+        [2, 2, 3, 1, [], ["no address"], None, None, 0],
+        [2, 2, 3, 1, [], [], 7, None, 0],
+        [2, 2, 3, 1, [], [], None, -1, 0],
+        [2, 2, 3, 1, [], [], None, 10**9, 0],
     ],
 )
 def test_a_field_out_of_range_is_refused(fields: list[object]) -> None:
@@ -122,3 +129,31 @@ def test_a_person_is_told_what_when_and_where() -> None:
     assert describe_verdict(recalled, now_us=0) == (
         "port-restricted, does not hairpin, found 0 s ago, not looked at again since the node started"
     )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (HOME, True),
+        (replace(HOME, is_recalled=True), False),
+        (replace(HOME, behavior=NatBehavior(Mapping.NONE)), False),
+        (replace(HOME, behavior=NatBehavior(Mapping.BLOCKED)), False),
+        (replace(HOME, binding_us=5_000), False),
+        (replace(HOME, binding_us=5_000, binding_s=28.5), False),
+        (replace(HOME, binding_us=5_000 + BINDING_US_VALID, binding_s=28.5), True),
+    ],
+)
+def test_the_lifetime_of_bindings_is_measured_behind_a_box_once_a_day(
+    verdict: NatVerdict, *, expected: bool
+) -> None:
+    assert wants_binding(verdict, now_us=5_000 + BINDING_US_VALID - 1) is expected
+
+
+def test_the_lifetime_of_bindings_stays_with_the_box() -> None:
+    before = replace(HOME, binding_s=28.5, binding_us=7)
+    later = replace(HOME, measured_us=9_000)
+    assert carry_over(before, later) == replace(before, measured_us=9_000)
+    moved = replace(later, outside=(Address("203.0.113.7", 4_433),))
+    assert carry_over(before, moved).binding_s is None
+    symmetric = replace(later, behavior=NatBehavior(Mapping.ADDRESS_AND_PORT_DEPENDENT))
+    assert carry_over(before, symmetric).binding_us == 0
