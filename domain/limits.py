@@ -280,6 +280,14 @@ PROBE_MISSED_S: Final = (
     1.0,
     2.0,
 )  # waits for a pong, one after the other; then it is dead
+TRIAL_PINGS: Final = (
+    20  # on each of two ways, when one may have become bad: 4.5 KB with the answers
+)
+TRIAL_PING_S: Final = 0.2  # so that a trial takes 4 s
+TRIAL_HEAR_S: Final = 1.0  # for the last answers
+TRIAL_PAUSE_S: Final = 15.0  # from the beginning of one trial to that of the next on the same path
+POOR_S_MIN: Final = 30.0  # a way that was left is tried again after so long ...
+POOR_S_MAX: Final = 480.0  # ... and after twice as long each time that it is still bad, up to this
 STRANGER_PROBE_S: Final = 1.0  # an unknown source gets one ping in so long
 SILENCE_S: Final = 0.5  # without an answer to what was sent for so long, the way is doubted
 FORWARDS_PER_S: Final = 5.0  # offers that one connection may have handed on, on average

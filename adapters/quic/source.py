@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from domain.connectivity.address import Address
-from domain.connectivity.pairs import Pair
+from domain.connectivity.pair import Pair
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 RELAYED: Final = "relayed"

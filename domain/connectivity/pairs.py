@@ -8,6 +8,8 @@ has answered a ping on it. The rules:
   authentic ping alone; any other gets nothing.
 - Direct beats relayed; of equals the one in use stays, or that which the peer uses. A doubted pair gives way to one
   that has just answered.
+- A pair in use that lives but may have become bad is tried beside the best other one (`quality`). If it is clearly
+  worse it is poor: any pair that is not goes before it, until another trial finds it as good again.
 - The pair in use is asked every `PROBE_ACTIVE_S`, two more every `PROBE_WARM_S`, and at once if what was sent stays
   unanswered. After a miss it is asked again by `PROBE_MISSED_S`, then it is dead. Who follows leaves it to the peer to
   ask about the pair in use, as long as that one does.
@@ -16,11 +18,12 @@ No I/O, no clock: `now` is an argument, what is to be sent comes out of `due`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable, is_public
+from domain.connectivity.pair import NEVER, Pair, PairState
 from domain.connectivity.probe import (
     PROBE_BYTES,
     RANDOM_BYTES,
@@ -32,6 +35,8 @@ from domain.connectivity.probe import (
     key_id_of,
     make_nonce,
 )
+from domain.connectivity.quality import has_grown
+from domain.connectivity.trials import Trials
 from domain.limits import (
     LEARNT_PAIRS_MAX,
     PAIRS_MAX,
@@ -48,47 +53,9 @@ from domain.limits import (
     PUNCH_PROBES_MAX,
     PUNCH_SLOW_S,
     STRANGER_PROBE_S,
+    TRIAL_PAUSE_S,
     WARM_PAIRS_MAX,
 )
-
-DOUBTED_MISSES: Final = 2
-"""So many pings in a row without an answer: 0.75 s."""
-_NEVER: Final = float("inf")
-
-
-class Pair(NamedTuple):
-    """A way to the peer.
-
-    Args:
-        address: Where the peer is on it.
-        by_relay: Whether our end is our port at a relay, not our socket.
-    """
-
-    address: Address
-    by_relay: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class PairState:
-    """What is known about a pair."""
-
-    kind: CandidateKind
-    pinged: int = 0
-    misses: int = 0
-    answered_at: float | None = None
-    round_trip_s: float | None = None
-    next_at: float = _NEVER
-    outstanding: dict[bytes, float] = field(default_factory=dict)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has answered, and not missed all too much since."""
-        return self.answered_at is not None and self.misses < len(PROBE_MISSED_S)
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing speaks against it."""
-        return self.answered_at is not None and self.misses < DOUBTED_MISSES
 
 
 @dataclass(slots=True)
@@ -127,7 +94,9 @@ class PairTable:
         self._states: dict[Pair, PairState] = {}
         self._counter = 0
         self._stranger_at = 0.0
-        self.heard_at = -_NEVER
+        self._trials = Trials(self._states)
+        self._used_since = 0.0
+        self.heard_at = -NEVER
         """When a probe came last that shows that the peer lives."""
         self.active: Pair | None = None
         self.observed: Address | None = None
@@ -193,7 +162,7 @@ class PairTable:
         if state is None:
             return
         if self.active is None:
-            self.active = pair
+            self.active, self._used_since = pair, now
         self._answer(pair, state, now)
         state.next_at = now  # the answer tells how long it takes, and as what we are seen there
 
@@ -303,6 +272,9 @@ class PairTable:
         self._heard = pair
         if pair in self._states:
             self._nominate(now)
+            if pair != self.active and now - self._used_since > TRIAL_PAUSE_S:
+                # The peer may have left our way for a good reason.
+                self._trials.suspect(self.active, self._rank, now)
             return
         if size_bytes < PROBE_BYTES or now < self._stranger_at or not self._keys:
             return
@@ -313,6 +285,9 @@ class PairTable:
             self.doubt(now)
 
     def _take_pong(self, probe: Pong, source: Pair, now: float) -> None:
+        if self._trials.take(source, probe.nonce, now):
+            self.heard_at = now
+            return
         state = self._states.get(source)
         sent_at = state.outstanding.get(probe.nonce) if state is not None else None
         if state is None or sent_at is None:
@@ -322,6 +297,8 @@ class PairTable:
         smoothed = state.round_trip_s
         state.round_trip_s = measured if smoothed is None else smoothed + (measured - smoothed) / 8
         self._answer(source, state, now)
+        if source == self.active and smoothed is not None and has_grown(measured, smoothed):
+            self._trials.suspect(self.active, self._rank, now)
         if not source.by_relay:
             self.observed = probe.observed
         self._nominate(now)
@@ -343,12 +320,15 @@ class PairTable:
         """The pings that are due; asking for them counts as sending them."""
         if not self._keys:
             return []
+        self._trials.end(now)
         found: list[Outgoing] = []
         for pair, state in list(self._states.items()):
             if state.next_at > now:
                 continue
             if state.outstanding and state.answered_at is not None:
                 state.misses += 1
+                if pair == self.active:
+                    self._trials.suspect(self.active, self._rank, now)
             if self._is_hopeless(pair, state) or self._is_surplus(pair, state):
                 del self._states[pair]
                 continue
@@ -356,13 +336,14 @@ class PairTable:
             found.append(Outgoing(pair, ping))
             state.next_at = now + self._wait_s(pair, state)
         self._nominate(now)
-        return found
+        return found + self._try(now)
 
     def next_at(self) -> float | None:
         """When `due` has something to do."""
         if not self._keys:
             return None
-        return min((state.next_at for state in self._states.values()), default=None)
+        at = min((state.next_at for state in self._states.values()), default=None)
+        return at if at is None else min(at, self._trials.next_at)
 
     def _key_for(self, state: PairState) -> ProbeKey:
         """The newest key; for a pair that has answered, the newest that the peer is known to have."""
@@ -370,9 +351,12 @@ class PairTable:
         proven = [entry for entry in keys if entry.is_proven]
         return (proven if proven and state.answered_at is not None else keys)[-1].key
 
-    def _make_nonce(self, state: PairState, now: float) -> bytes:
+    def _draw_nonce(self) -> bytes:
         self._counter += 1
-        nonce = make_nonce(self._counter, self._draw(RANDOM_BYTES))
+        return make_nonce(self._counter, self._draw(RANDOM_BYTES))
+
+    def _make_nonce(self, state: PairState, now: float) -> bytes:
+        nonce = self._draw_nonce()
         state.pinged += 1
         state.outstanding[nonce] = now
         if len(state.outstanding) > PROBES_OUTSTANDING_MAX:
@@ -398,6 +382,8 @@ class PairTable:
         """Whether a pair that lives is not needed: one way of each sort is kept in reserve."""
         if pair == self.active or not state.is_sound:
             return False
+        if state.is_poor and self.active is not None and self._is_nearer(pair, self.active):
+            return False
         reserve = sorted(
             (
                 each
@@ -417,14 +403,15 @@ class PairTable:
         best = min(sound, key=self._rank, default=None)
         if best is None:
             return
-        if self.active in sound and self._relays(best) >= self._relays(self.active):
+        if self.active in sound and self._cost(best) >= self._cost(self.active):
             is_followed = self._follows and self._heard in sound
             best = self._heard if is_followed and self._heard is not None else self.active
-            if self._relays(best) > self._relays(self.active):
+            if self._cost(best) > self._cost(self.active):
                 return
         if best == self.active:
             return
         self.active, self._heard = best, None
+        self._used_since = now if now is not None else self._used_since
         state = self._states[best]
         state.next_at = (state.answered_at or 0.0) + self._active_s
         if now is not None and state.answered_at != now and not state.outstanding:
@@ -433,9 +420,24 @@ class PairTable:
     def _relays(self, pair: Pair) -> int:
         return pair.by_relay + (self._states[pair].kind is CandidateKind.RELAYED)
 
-    def _rank(self, pair: Pair) -> tuple[int, float]:
+    def _is_nearer(self, pair: Pair, other: Pair) -> bool:
+        return other not in self._states or self._relays(pair) < self._relays(other)
+
+    def _cost(self, pair: Pair) -> tuple[bool, int]:
+        """What decides between ways that work."""
+        return (self._states[pair].is_poor, self._relays(pair))
+
+    def _rank(self, pair: Pair) -> tuple[bool, int, float]:
         measured = self._states[pair].round_trip_s
-        return (self._relays(pair), measured if measured is not None else _NEVER)
+        return (*self._cost(pair), measured if measured is not None else NEVER)
+
+    def _try(self, now: float) -> list[Outgoing]:
+        found: list[Outgoing] = []
+        for pair in self._trials.due(self.active, now):
+            nonce = self._draw_nonce()
+            self._trials.note_sent(pair, nonce, now)
+            found.append(Outgoing(pair, self._key_for(self._states[pair]).ping(nonce)))
+        return found
 
 
 def _certainty(kind: CandidateKind) -> int:

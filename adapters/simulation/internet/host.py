@@ -192,6 +192,8 @@ class Host(Station, LineEnd):
     def receive(self, packet: Packet, interface: Interface) -> None:
         if not self.internet.is_reachable(packet.origin, self._name):
             self.internet.drop(packet, Drop.PARTITIONED)
+        elif self.internet.loses(packet.origin, self._name):
+            self.internet.drop(packet, Drop.LOST)
         elif packet.destination[0] not in interface.addresses:
             self.internet.drop(packet, Drop.NO_ROUTE)
         else:

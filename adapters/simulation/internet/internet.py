@@ -63,6 +63,8 @@ class Internet(SocketProvider, Surroundings):
         self._hosts: dict[str, Host] = {}
         self._groups: dict[str, int] = {}
         self._blocked: set[frozenset[str]] = set()
+        self._losses: dict[frozenset[str], float] = {}
+        self._loss_chance = self._chance("losses")
         self.public = Segment(PUBLIC, self)
         loop.sockets = self
 
@@ -132,6 +134,14 @@ class Internet(SocketProvider, Surroundings):
     def unblock(self, one: str, other: str) -> None:
         """Let two hosts reach each other again."""
         self._blocked.discard(frozenset((one, other)))
+
+    def impair(self, one: str, other: str, loss: float) -> None:
+        """Let that share of the packets between two hosts get lost; others on the same lines do not."""
+        self._losses[frozenset((one, other))] = loss
+
+    def loses(self, one: str, other: str) -> bool:
+        loss = self._losses.get(frozenset((one, other)), 0.0)
+        return loss > 0 and self._loss_chance.random() < loss
 
     def is_reachable(self, one: str, other: str) -> bool:
         if one == other:

@@ -58,6 +58,10 @@ class Surroundings(Protocol):
         """Make a line that ends there."""
 
     @abstractmethod
+    def loses(self, one: str, other: str) -> bool:
+        """Whether a packet from one host to another is lost on the way, besides on lines."""
+
+    @abstractmethod
     def is_reachable(self, one: str, other: str) -> bool:
         """Whether anything gets from one host to another, as far as partitions and blocks go."""
 
