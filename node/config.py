@@ -22,6 +22,9 @@ class NodeConfig:
         via: Rendezvous nodes, `PEERID@host:port`, through which peers find us.
         port_mapping: Whether the router is asked to forward a port to us: by PCP or NAT-PMP, and by UPnP with the extra
             `upnp`. It is never asked where we listen on loopback.
+        predicts_ports: Whether to guess, behind a NAT that gives each peer another port, which ones come next, so that
+            peers behind port-restricted boxes are met without a relay. It costs three more sockets for each try, and
+            peers some hundred packets.
         passphrase: What locks the key file, where anything does; a data directory that is new is locked by it.
         is_rendezvous: Whether this node is one, for anybody.
         lan: What it does in the local network: `off`; `listen` for members that announce themselves; `announce` itself
@@ -35,6 +38,7 @@ class NodeConfig:
     turn: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     is_rendezvous: bool = False
+    predicts_ports: bool = False
     lan: str = LAN_MODES[0]
     port_mapping: bool = False
     passphrase: str | None = field(default=None, repr=False)

@@ -50,6 +50,7 @@ class Configuration:
         turn: TURN servers, separated by commas.
         via: Rendezvous nodes, separated by commas.
         rendezvous: Whether this node is one: `yes` or `no`.
+        port_prediction: Whether ports that a NAT gives next are guessed: `yes` or `no`.
         lan: What it does in the local network.
         port_mapping: Whether the router is asked to forward a port: `yes` or `no`.
         passphrase_file: A file whose first line is the passphrase that locks the keys.
@@ -65,6 +66,7 @@ class Configuration:
     turn: Setting
     via: Setting
     rendezvous: Setting
+    port_prediction: Setting
     lan: Setting
     port_mapping: Setting
     passphrase_file: Setting
@@ -86,6 +88,7 @@ class Configuration:
             turn=_split(self.turn.value),
             via=_split(self.via.value),
             is_rendezvous=self.rendezvous.value == "yes",
+            predicts_ports=self.port_prediction.value == "yes",
             lan="off" if is_local else self.lan.value or "",
             port_mapping=not is_local and self.port_mapping.value == "yes",
             passphrase=self.passphrase(),
@@ -178,6 +181,7 @@ DEFAULTS: Final[Mapping[str, str | None]] = {
     "turn": None,
     "via": None,
     "rendezvous": "no",
+    "port_prediction": "no",
     "lan": NodeConfig().lan,
     "port_mapping": "no",
     "passphrase_file": None,
@@ -192,6 +196,7 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "turn": _list_of(parse_turn),
     "via": _list_of(RendezvousServer.parse),
     "rendezvous": _one_of("yes", "no"),
+    "port_prediction": _one_of("yes", "no"),
     "lan": _one_of(*LAN_MODES),
     "port_mapping": _one_of("yes", "no"),
     "passphrase_file": _check_not_empty,

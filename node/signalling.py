@@ -48,6 +48,7 @@ from domain.events import SecurityEvent
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
+    CANDIDATES_MAX,
     FORWARDS_BURST,
     FORWARDS_PER_S,
     MEETING_KEYS_MAX,
@@ -338,6 +339,7 @@ class Signalling:
         nat = self._traversal.nat
         with_relay = keeps_relay(nat) or is_again
         candidates = await self._traversal.candidates(with_relay=with_relay, is_fresh=is_again)
+        candidates = (*candidates, *await self._traversal.predicted())[:CANDIDATES_MAX]
         offer = Offer(
             offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
             sender=self._environment.key.peer,
@@ -420,6 +422,7 @@ class Signalling:
                 with_relay=wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
                 is_fresh=traversal.is_dark(offer.sender),
             )
+            candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]
             answer = Offer(
                 offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
                 sender=own,

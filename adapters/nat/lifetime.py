@@ -9,11 +9,10 @@ What is found is a lower bound: a lost answer makes it smaller, nothing makes it
 """
 
 import asyncio
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
-from adapters.nat.stun import StunAnswer, StunClient, StunError
+from adapters.nat.scout import Scout, ScoutOpener
 from domain.connectivity.address import Address
 from domain.ports.environment import Clock, Entropy
 
@@ -23,81 +22,6 @@ FAILURES_MAX: Final = 2
 """After so many bindings in a row that are gone the longer ones are gone as well; one may have been a lost packet."""
 SERVERS_TRIED_MAX: Final = 3
 """Servers that are asked for RESPONSE-PORT: it is optional, and without it nothing is measured."""
-
-Receiver = Callable[[bytes, Address], None]
-
-
-class ScoutSocket(Protocol):
-    """A UDP socket beside that of the node, on the same interfaces."""
-
-    @abstractmethod
-    def send(self, data: bytes, to: Address) -> None:
-        """Send a datagram; lost where the socket cannot reach that address."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give it up."""
-
-
-ScoutOpener = Callable[[Receiver], Awaitable[ScoutSocket]]
-"""Opens one; what arrives goes to the receiver. Raises `NetworkError` where the system has none left."""
-
-
-class _Scout:
-    """One socket: asks for itself, and hears what it is answered upon a request of another."""
-
-    def __init__(self, clock: Clock, entropy: Entropy) -> None:
-        self._clock = clock
-        self._entropy = entropy
-        self._socket: ScoutSocket | None = None
-        self._own = StunClient(clock=clock, entropy=entropy, send=self.send)
-        self._heard: StunClient | None = None
-        self.answer: StunAnswer | None = None
-        self.silent_since = 0.0
-
-    async def open(self, opener: ScoutOpener) -> None:
-        """Open the socket."""
-        self._socket = await opener(self._receive)
-
-    def send(self, data: bytes, to: Address) -> None:
-        """Send from the socket."""
-        if self._socket is not None:
-            self._socket.send(data, to)
-
-    def close(self) -> None:
-        """Give everything up."""
-        self._own.close()
-        if self._heard is not None:
-            self._heard.close()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def start(self, server: Address) -> asyncio.Future[StunAnswer]:
-        """Ask as what it is seen."""
-        return self._own.ask(server)
-
-    def begin(self, answer: StunAnswer) -> None:
-        """Keep silent from now on."""
-        self.answer = answer
-        self.silent_since = self._clock.now()
-
-    async def is_reached(self, server: Address, voice: "_Scout") -> bool:
-        """Whether an answer upon a request of another socket comes to the binding; waits 2.75 s for it at most."""
-        assert self.answer is not None
-        self._heard = StunClient(clock=self._clock, entropy=self._entropy, send=voice.send)
-        try:
-            await self._heard.ask(server, response_port=self.answer.mapped.port)
-        except StunError:
-            return False
-        finally:
-            self._heard = None
-        return True
-
-    def _receive(self, data: bytes, source: Address) -> None:
-        self._own.receive(data, source)
-        if self._heard is not None:
-            self._heard.receive(data, source)
 
 
 async def measure_binding(
@@ -124,7 +48,7 @@ async def measure_binding(
     Raises:
         NetworkError: No socket could be opened.
     """
-    voice, *silent = scouts = [_Scout(clock, entropy) for _ in range(len(silences_s) + 1)]
+    voice, *silent = scouts = [Scout(clock, entropy) for _ in range(len(silences_s) + 1)]
     try:
         for scout in scouts:
             await scout.open(opener)
@@ -137,7 +61,7 @@ async def measure_binding(
     return None
 
 
-async def _begin(server: Address, voice: _Scout, silent: Sequence[_Scout]) -> bool:
+async def _begin(server: Address, voice: Scout, silent: Sequence[Scout]) -> bool:
     """Let each be seen once, and find out whether the server answers to another port than it is asked from."""
     scouts = (voice, *silent)
     asked = [(scout, scout.start(server)) for scout in scouts]
@@ -160,8 +84,8 @@ async def _begin(server: Address, voice: _Scout, silent: Sequence[_Scout]) -> bo
 
 async def _wait(
     server: Address,
-    voice: _Scout,
-    silent: Sequence[_Scout],
+    voice: Scout,
+    silent: Sequence[Scout],
     silences_s: Sequence[float],
     clock: Clock,
 ) -> float:

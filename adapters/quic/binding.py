@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from adapters.nat.judgement import Judgement
-from adapters.nat.lifetime import Receiver, ScoutSocket, measure_binding
+from adapters.nat.lifetime import measure_binding
+from adapters.nat.scout import Receiver, ScoutSocket
 from adapters.quic.network import QuicNetwork
 from adapters.quic.socket import DatagramSocket
 from adapters.quic.source import SocketAddress, pair_of, to_socket_address
@@ -74,7 +75,7 @@ class BindingWatch:
                 continue
             try:
                 binding_s = await measure_binding(
-                    self._open, servers, clock=self._clock, entropy=self._entropy
+                    self.open, servers, clock=self._clock, entropy=self._entropy
                 )
             except NetworkError as error:
                 _logger.info("nat.binding.not_measured", extra={"error": str(error)})
@@ -82,7 +83,13 @@ class BindingWatch:
             self._judgement.note_binding(verdict, binding_s)
             _logger.info("nat.binding", extra={"binding_s": binding_s})
 
-    async def _open(self, receiver: Receiver) -> ScoutSocket:
+    async def open(self, receiver: Receiver) -> ScoutSocket:
+        """Open a socket beside that of the network.
+
+        Raises:
+            NetworkError: There is none.
+        """
+
         def take(batch: Sequence[tuple[bytes, SocketAddress]]) -> None:
             for data, source in batch:
                 receiver(data, pair_of(source).address)

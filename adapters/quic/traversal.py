@@ -15,6 +15,7 @@ from typing import Final
 
 from adapters.nat.behavior import discover
 from adapters.nat.judgement import Judgement
+from adapters.nat.prediction import predict
 from adapters.nat.relay import Entered, Relay, RelayError
 from adapters.nat.stun import StunAnswer, StunClient, is_stun
 from adapters.quic.binding import BindingWatch
@@ -31,7 +32,7 @@ from domain.connectivity.verdict import NatVerdict
 from domain.errors import DialError, NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
-from domain.limits import CANDIDATES_MAX, PUNCHES_MAX
+from domain.limits import CANDIDATES_MAX, PREDICTION_S, PUNCHES_MAX
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import Connection
 from domain.ports.port_mapping import PortMapper
@@ -73,10 +74,11 @@ class QuicTraversal(Traversal):
         clock: The time.
         entropy: For STUN requests.
         mapper: Gets the router to forward our port; None where it is not to be asked.
+        predicts: Whether ports that the NAT may give next are offered, where it gives each peer another.
         entered: Where the sockets of the relay are opened.
     """
 
-    def __init__(  # noqa: PLR0913 - what it is made of
+    def __init__(  # noqa: PLR0913 - each comes from elsewhere
         self,
         network: QuicNetwork,
         *,
@@ -85,11 +87,15 @@ class QuicTraversal(Traversal):
         clock: Clock,
         entropy: Entropy,
         mapper: PortMapper | None = None,
+        predicts: bool = False,
         entered: Entered = nullcontext,
     ) -> None:
         self._network = network
         self._mapper = mapper
         self._clock = clock
+        self._entropy = entropy
+        self._predicts = predicts
+        self._predicted_at: float | None = None
         self._servers = [_StunServer(each) for each in stun[:SERVERS_MAX]]
         self._stun = StunClient(clock=clock, entropy=entropy, send=self._send_stun)
         self._relay = Relay(
@@ -154,6 +160,21 @@ class QuicTraversal(Traversal):
             with suppress(RelayError):
                 await self._open_relay()
         return self._list_candidates()
+
+    async def predicted(self) -> tuple[Candidate, ...]:
+        now, servers = self._clock.now(), self._answering()
+        if not (self._predicts and self.nat.is_symmetric and servers):
+            return ()
+        if self._predicted_at is not None and now < self._predicted_at + PREDICTION_S:
+            return ()
+        self._predicted_at = now
+        try:
+            found = await predict(
+                self._binding.open, servers[0], clock=self._clock, entropy=self._entropy
+            )
+        except NetworkError:
+            return ()
+        return tuple(Candidate(CandidateKind.SERVER_REFLEXIVE, each) for each in found)
 
     def punch(
         self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior

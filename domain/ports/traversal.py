@@ -53,6 +53,13 @@ class Traversal(Protocol):
         """
 
     @abstractmethod
+    async def predicted(self) -> tuple[Candidate, ...]:
+        """Where peers that we are about to probe may see us, guessed, the likeliest first; none unless that is wanted.
+
+        For one offer alone, and none within `PREDICTION_S` of the last ones.
+        """
+
+    @abstractmethod
     def punch(
         self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
     ) -> None:

@@ -76,6 +76,13 @@ Via = Annotated[
         show_default=False,
     ),
 ]
+PortPrediction = Annotated[
+    bool,
+    typer.Option(
+        "--port-prediction",
+        help="Guess which ports a symmetric NAT gives next, to need a relay less.",
+    ),
+]
 Lan = Annotated[
     str | None,
     typer.Option(
@@ -119,6 +126,7 @@ COMMON: Final[tuple[tuple[str, Any, object], ...]] = (
     ("stun", Stun, None),
     ("turn", Turn, None),
     ("via", Via, None),
+    ("port_prediction", PortPrediction, False),
     ("lan", Lan, None),
     ("port_mapping", PortMapping, False),
     ("verbose", Verbose, 0),
@@ -189,6 +197,7 @@ def _invocation(common: dict[str, Any]) -> Invocation:
         "lan": common["lan"],
         "port_mapping": "yes" if common["port_mapping"] else None,
         "rendezvous": "yes" if common.get("rendezvous") else None,
+        "port_prediction": "yes" if common.get("port_prediction") else None,
         "log_level": level,
         "log_format": common["log_format"],
     }

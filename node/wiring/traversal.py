@@ -56,6 +56,7 @@ def make_traversal(  # noqa: PLR0913 - it passes on what the traversal is made o
         clock=clock,
         entropy=entropy,
         mapper=mapper,
+        predicts=config.predicts_ports,
         entered=entered,
     )
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.nat.lifetime import SILENCES_S, Receiver, ScoutSocket, measure_binding
+from adapters.nat.lifetime import SILENCES_S, measure_binding
+from adapters.nat.scout import Receiver, ScoutSocket
 from adapters.simulation.environment import SimulatedClock, SimulatedEntropy
 from adapters.simulation.internet.host import Host
 from adapters.simulation.internet.internet import PacketEvent, PacketFate
