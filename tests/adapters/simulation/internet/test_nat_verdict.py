@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,11 @@ from adapters.simulation.internet.reproducible import reproducible_transport
 from domain.connectivity.nat import Filtering, Mapping
 from domain.connectivity.verdict import NatVerdict
 from node import Node
+from node.commands.handler import NodeCommands
 from node.network_memory import RECORD_NAME
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import LEFT, NatLab
+from tests.contracts.command_handler import answers_of
 
 LOOK_S = 5.0
 
@@ -147,3 +150,20 @@ async def test_a_disk_that_takes_nothing_is_tried_again(seed: int) -> None:
         assert await node.environment.store.own_records() == {}
         await asyncio.sleep(LOOK_S)
         assert await node.environment.store.own_records() != {}
+
+
+async def test_commands_show_what_was_found_when_and_where(seed: int, tmp_path: Path) -> None:
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    async with lab.servers(), lab.node(LEFT) as node:
+        commands = NodeCommands(node, tmp_path)
+        before = (await answers_of(commands, ("status", {})))[-1]
+        assert before["network"] is None
+        await asyncio.sleep(LOOK_S)
+        for name in ("doctor", "status"):
+            network = (await answers_of(commands, (name, {})))[-1]["network"]
+            assert isinstance(network, dict)
+            assert network["filtering"] == "address_and_port_dependent"
+            assert network["outside"] == ["203.0.113.1:4433"]
+            assert network["is_recalled"] is False
+            assert network["text"].startswith("port-restricted, seen outside as 203.0.113.1:4433")
