@@ -6,21 +6,19 @@ relay has one for each way to it. A relay is opened when somebody needs it, and 
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 
 from adapters.nat.behavior import discover
 from adapters.nat.judgement import Judgement
 from adapters.nat.prediction import predict
 from adapters.nat.relay import Entered, Relay, RelayError
-from adapters.nat.stun import StunAnswer, StunClient, is_stun
+from adapters.nat.stun import StunClient, is_stun
 from adapters.quic.binding import BindingWatch
 from adapters.quic.network import QuicNetwork
 from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
+from adapters.quic.stun_servers import StunServers
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
 from domain.connectivity.diagnosis import ServerReport, TraversalReport
@@ -44,24 +42,10 @@ PUNCH_S_MAX: Final = 6.0
 HAIRPIN_S_MAX: Final = 1.0
 FRESH_S_MAX: Final = 1.0
 FIRST_LOOK_S_MAX: Final = 3.0
-SERVERS_MAX: Final = 8
+MIRRORS_MAX: Final = 8
 RELAY_RETRY_S: Final = 30.0
 ADDRESSES_S: Final = 1.0
 """How often the system is asked for the addresses of this machine, which takes it 0.2 ms."""
-
-
-@dataclass(slots=True)
-class _StunServer:
-    """A STUN server by the name that was configured, and what it said last."""
-
-    name: Address
-    address: Address | None = None
-    mapped: Address | None = None
-    round_trip_s: float | None = None
-    error: str | None = None
-
-
-_Asked = list[tuple[_StunServer, asyncio.Future[StunAnswer]]]
 
 
 class QuicTraversal(Traversal):
@@ -96,8 +80,8 @@ class QuicTraversal(Traversal):
         self._entropy = entropy
         self._predicts = predicts
         self._predicted_at: float | None = None
-        self._servers = [_StunServer(each) for each in stun[:SERVERS_MAX]]
         self._stun = StunClient(clock=clock, entropy=entropy, send=self._send_stun)
+        self._servers = StunServers(stun, self._stun, lambda: network.endpoint.socket.family)
         self._relay = Relay(
             turn,
             clock=clock,
@@ -107,7 +91,7 @@ class QuicTraversal(Traversal):
         )
         self._judgement = Judgement(clock)
         self._binding = BindingWatch(
-            network, self._judgement, servers=self._answering, clock=clock, entropy=entropy
+            network, self._judgement, servers=self._servers.answering, clock=clock, entropy=entropy
         )
         self._judged: frozenset[str] = frozenset()
         self._has_verdict = asyncio.Event()
@@ -153,16 +137,16 @@ class QuicTraversal(Traversal):
         if not self._looked.is_set() or self._is_asking_router:
             await self._wait_for_first_look()
         elif is_fresh:
-            asked = self._start_asking()
+            asked = self._servers.start_asking()
             await self._relay.check()
-            await self._hear_all(asked, FRESH_S_MAX)
+            await self._servers.hear(asked, FRESH_S_MAX)
         if with_relay and self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
         return self._list_candidates()
 
     async def predicted(self) -> tuple[Candidate, ...]:
-        now, servers = self._clock.now(), self._answering()
+        now, servers = self._clock.now(), self._servers.answering()
         if not (self._predicts and self.nat.is_symmetric and servers):
             return ()
         if self._predicted_at is not None and now < self._predicted_at + PREDICTION_S:
@@ -201,7 +185,7 @@ class QuicTraversal(Traversal):
         if by_relay:
             return await self._dial_by_relay(peer, addresses, key)
         connection = await self._network.dial(peer, addresses, key=key)
-        self._mirrors = dict.fromkeys([peer, *self._mirrors][:SERVERS_MAX])
+        self._mirrors = dict.fromkeys([peer, *self._mirrors][:MIRRORS_MAX])
         return connection
 
     async def trouble(self) -> PeerId:
@@ -229,7 +213,7 @@ class QuicTraversal(Traversal):
         await self._has_verdict.wait()
         if self._mapper is not None:
             await self._mapper.settled()
-        await self._ask_all()
+        await self._servers.ask()
         if not self._is_judged:
             await self._look()
         if self._relay.ways:
@@ -239,15 +223,7 @@ class QuicTraversal(Traversal):
         return TraversalReport(
             nat=self.nat,
             local=self._network.find_local_addresses(),
-            stun=tuple(
-                ServerReport(
-                    server=str(each.name),
-                    round_trip_s=each.round_trip_s,
-                    mapped=each.mapped,
-                    error=each.error,
-                )
-                for each in self._servers
-            ),
+            stun=self._servers.reports(),
             turn=tuple(
                 ServerReport(
                     server=f"{way.server} over {way.transport}",
@@ -299,9 +275,9 @@ class QuicTraversal(Traversal):
                     async with asyncio.timeout(keepalive_s(binding_s)):
                         await self._stir.wait()
                 self._stir.clear()
-                before, bound = self._hosts_outside, self._addresses_outside
-                await self._ask_all()
-                if self._hosts_outside == before and self._addresses_outside != bound:
+                before, bound = self._hosts_outside, self._servers.mapped
+                await self._servers.ask()
+                if self._hosts_outside == before and self._servers.mapped != bound:
                     self._judgement.distrust_binding(binding_s)
                 if self._is_elsewhere or self._hosts_outside != before:
                     self._is_elsewhere = False
@@ -341,13 +317,12 @@ class QuicTraversal(Traversal):
 
     async def _look(self) -> None:
         """Find out how this network behaves."""
-        await self._resolve_all()
-        await self._ask_all()
+        await self._servers.resolve()
+        await self._servers.ask()
         self._looked.set()
-        hosts, outside = self._local_hosts, self._addresses_outside
+        hosts, outside = self._local_hosts, self._servers.mapped
         self._judgement.doubt(hosts, outside)
-        known = [each.address for each in self._servers if each.address is not None]
-        behavior = await discover(self._stun, known, hosts)
+        behavior = await discover(self._stun, self._servers.known, hosts)
         self._judgement.settle(behavior, hosts, outside)
         self._judged = frozenset(each.host for each in outside)
         self._has_verdict.set()
@@ -360,71 +335,13 @@ class QuicTraversal(Traversal):
             with suppress(RelayError):
                 await self._open_relay()
 
-    async def _resolve_all(self) -> None:
-        """Look up the addresses of servers that have names."""
-        for server in self._servers:
-            server.address = None
-            try:
-                ip_address(server.name.host)
-            except ValueError:
-                try:
-                    found = await asyncio.get_running_loop().getaddrinfo(
-                        server.name.host, server.name.port, type=socket.SOCK_DGRAM
-                    )
-                except OSError as error:
-                    server.error = f"its name cannot be looked up ({error.strerror})"
-                    continue
-                family = self._network.endpoint.socket.family
-                listed = [Address.from_host(str(each[4][0]), server.name.port) for each in found]
-                server.address = next(
-                    (each for each in listed if to_socket_address(each, family) is not None), None
-                )
-            else:
-                server.address = server.name
-
-    async def _ask_all(self) -> None:
-        await self._hear_all(self._start_asking(), None)
-
-    def _start_asking(self) -> _Asked:
-        return [
-            (each, self._stun.ask(each.address))
-            for each in self._servers
-            if each.address is not None
-        ]
-
-    async def _hear_all(self, asked: _Asked, within_s: float | None) -> None:
-        if asked:
-            await asyncio.wait([future for _, future in asked], timeout=within_s)
-        for server, future in asked:
-            server.mapped = server.round_trip_s = None
-            if not future.done() or future.cancelled():
-                future.cancel()
-                server.error = "no answer in time"
-                continue
-            error = future.exception()
-            server.error = str(error) if error is not None else None
-            if error is None:
-                answer = future.result()
-                server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
-
-    def _answering(self) -> list[Address]:
-        return [
-            each.address
-            for each in self._servers
-            if each.address is not None and each.error is None
-        ]
-
     @property
     def _local_hosts(self) -> frozenset[str]:
         return frozenset(each.host for each in self._network.find_local_addresses())
 
     @property
-    def _addresses_outside(self) -> tuple[Address, ...]:
-        return tuple(each.mapped for each in self._servers if each.mapped is not None)
-
-    @property
     def _hosts_outside(self) -> frozenset[str]:
-        return frozenset(each.host for each in self._addresses_outside)
+        return frozenset(each.host for each in self._servers.mapped)
 
     @property
     def _is_judged(self) -> bool:
@@ -437,9 +354,8 @@ class QuicTraversal(Traversal):
             found.setdefault(address, CandidateKind.HOST)
         if self._mapped is not None:
             found.setdefault(self._mapped, CandidateKind.PORT_MAPPED)
-        for server in self._servers:
-            if server.mapped is not None:
-                found.setdefault(server.mapped, CandidateKind.SERVER_REFLEXIVE)
+        for mapped in self._servers.mapped:
+            found.setdefault(mapped, CandidateKind.SERVER_REFLEXIVE)
         for peer in self._mirrors:
             observed = self._network.endpoint.paths.observed_by(peer)
             if observed is not None:
@@ -458,7 +374,7 @@ class QuicTraversal(Traversal):
         self._trouble_came.set()
 
     async def _try_hairpin(self) -> bool | None:
-        mapped = next((each.mapped for each in self._servers if each.mapped is not None), None)
+        mapped = next(iter(self._servers.mapped), None)
         if mapped is None:
             return None
         self._hairpin = asyncio.get_running_loop().create_future()

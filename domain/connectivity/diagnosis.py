@@ -289,6 +289,9 @@ def _judge_forwarded(found: PortMappingReport) -> Verdict:
         cause=f"the router forwards {found.external} to this node, but is behind another box itself",
         evidence=evidence,
         action="switch the other box to bridge mode, or ask who runs it for an address of your own",
+    )
+
+
 def _judge_binding(report: TraversalReport) -> Iterator[Verdict]:
     if report.binding_s is None:
         return
