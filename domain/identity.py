@@ -6,6 +6,7 @@ label, so that none can be passed off as another (`Label`).
 
 from enum import Enum
 
+from nacl.bindings import crypto_core_ed25519_is_valid_point
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -69,6 +70,15 @@ def verify(peer: PeerId, label: Label, message: bytes, signature: bytes) -> bool
 def verify_operation(author: PeerId, unsigned_header: bytes, signature: bytes) -> bool:
     """Whether `signature` is the author's over the header without its signature element."""
     return _verify(author, unsigned_header, signature)
+
+
+def can_be_sealed_to(peer: PeerId) -> bool:
+    """Whether something can be sealed to a peer: its id is a point of the prime-order subgroup, in its one encoding.
+
+    Every id that `DeviceKey` makes is. An id with a part of small order signs too, if one tries long enough, but is no
+    key for an agreement (libsodium refuses to convert it).
+    """
+    return crypto_core_ed25519_is_valid_point(peer)
 
 
 def _verify(peer: PeerId, message: bytes, signature: bytes) -> bool:

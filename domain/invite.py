@@ -13,7 +13,7 @@ from domain import codec, limits
 from domain.codec import CodecError, Value
 from domain.errors import IdentifierError, InviteError
 from domain.identifiers import DocumentId, PeerId
-from domain.identity import SEED_BYTES, DeviceKey, Label, verify
+from domain.identity import SEED_BYTES, DeviceKey, Label, can_be_sealed_to, verify
 
 PREFIX: Final = "culm1"
 INVITE_VERSION: Final = 2
@@ -111,7 +111,7 @@ class Invite:
         return cls(
             document=DocumentId(codec.take_bytes(document, maximum=32)),
             name=codec.take_text(name, bytes_max=limits.DOCUMENT_NAME_BYTES_MAX),
-            inviter=PeerId(codec.take_bytes(inviter, maximum=32)),
+            inviter=_take_peer(inviter),
             addresses=_take_addresses(addresses),
             others=tuple(
                 _take_host(other)
@@ -125,7 +125,14 @@ class Invite:
 
 def _take_host(value: object) -> Host:
     peer, addresses = codec.take_list(value, maximum=2)
-    return PeerId(codec.take_bytes(peer, maximum=32)), _take_addresses(addresses)
+    return _take_peer(peer), _take_addresses(addresses)
+
+
+def _take_peer(value: object) -> PeerId:
+    peer = PeerId(codec.take_bytes(value, maximum=32))
+    if not can_be_sealed_to(peer):
+        raise IdentifierError("no offer could be sealed to that peer")
+    return peer
 
 
 def _take_addresses(value: object) -> tuple[str, ...]:

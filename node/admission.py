@@ -7,7 +7,7 @@ from typing import Final
 from domain.errors import NotPermittedError, UsageError
 from domain.events import Event, JoinRequested, PairingChanged
 from domain.identifiers import DocumentId, OperationId, PeerId
-from domain.identity import Label, verify
+from domain.identity import Label, can_be_sealed_to, verify
 from domain.operations.control import Add, join_statement
 from domain.operations.kind import Kind
 from domain.pairing import NONCE_BYTES, PairingState, confirmation_code
@@ -226,7 +226,10 @@ class InviteAdmission:
 
 
 def _is_sound(owner: DocumentOwner, peer: PeerId, join: Join) -> bool:
-    """Whether the holder of the invite's key vouches for this very peer and its prekey, and the peer for the latter."""
+    """Whether the holder of the invite's key vouches for this very peer and its prekey, and the peer for the latter.
+
+    And whether anything can be sealed to it: no replica takes it as a member else.
+    """
     statement = join_statement(owner.document.document, peer, join.prekey.digest())
     is_vouched_for = verify(join.invite_key, Label.JOIN, statement, join.proof)
-    return is_vouched_for and join.prekey.is_signed_by(peer)
+    return is_vouched_for and join.prekey.is_signed_by(peer) and can_be_sealed_to(peer)

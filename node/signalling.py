@@ -361,6 +361,8 @@ class Signalling:
                 answer = await answered
         except TimeoutError:
             raise DialError("the peer did not answer through any rendezvous") from None
+        except OfferError as error:  # who put its id there is to blame: an invite, a member
+            raise DialError(str(error)) from error
         finally:
             del self._waiting[offer.offer_id]
             for tag in tags:
@@ -438,6 +440,8 @@ class Signalling:
                 link.say(Forward(offer.reply_tag, sealed))
             else:
                 link.say(Deliver(sealed))
+        except OfferError as error:
+            logger.info("offer.not_answered", extra={"code": error.code})
         finally:
             self._answering -= 1
 

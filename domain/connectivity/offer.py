@@ -25,7 +25,7 @@ from domain.connectivity.nat import Filtering, Mapping, NatBehavior
 from domain.connectivity.probe import ProbeKey
 from domain.errors import CodedError
 from domain.identifiers import PeerId
-from domain.identity import SIGNATURE_BYTES, DeviceKey, Label, verify
+from domain.identity import SIGNATURE_BYTES, DeviceKey, Label, can_be_sealed_to, verify
 from domain.limits import OFFER_BYTES_MAX, OFFER_S_MAX, OFFERS_KEPT_MAX, TIMESTAMP_MAX
 
 OFFER_ID_BYTES: Final = 16
@@ -82,7 +82,13 @@ class Offer:
 
 
 def seal_offer(offer: Offer, key: DeviceKey, draw: Callable[[int], bytes]) -> bytes:
-    """Sign an offer and seal it to its recipient; `draw` gives so many random bytes."""
+    """Sign an offer and seal it to its recipient; `draw` gives so many random bytes.
+
+    Raises:
+        OfferError: Nothing can be sealed to the recipient: its id, which others chose, is no such key.
+    """
+    if not can_be_sealed_to(offer.recipient):
+        raise OfferError("wrong-key", "nothing can be sealed to the recipient")
     body = encode(
         [
             _FORM,
@@ -134,6 +140,8 @@ def _read(content: bytes, own: PeerId, now_us: int) -> Offer:
     body = take_bytes(parts[2], maximum=OFFER_BYTES_MAX)
     if not verify(sender, Label.OFFER, body, signature):
         raise OfferError("forged", "the signature is not the sender's")
+    if not can_be_sealed_to(sender):
+        raise OfferError("wrong-key", "no answer can be sealed to its sender")
     fields = decode_array(body, bytes_max=OFFER_BYTES_MAX)
     if len(fields) != _ELEMENTS or fields[0] != _FORM:
         raise CodecError("wrong-type", "an offer of another form")

@@ -14,6 +14,7 @@ from typing import Self
 from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
+from domain.identity import can_be_sealed_to
 from domain.ledger.announcements import Announcements, LedgerPlace
 from domain.ledger.branch import Fork, Forks, branch_of
 from domain.ledger.claim import Claims, ExplicitClaim
@@ -315,6 +316,8 @@ class Ledger:
             decode_body(kind, operation.body)
             if operation.extension.previous or operation.header.seq_num:
                 raise OperationError("wrong-genesis", "a genesis operation builds on nothing")
+            if not can_be_sealed_to(author):
+                raise OperationError("wrong-genesis", "nothing can be sealed to its author")
             return Role.PULL
         role = self.membership.role_at(author, past)
         if role is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, PeerId
-from domain.identity import Label, verify
+from domain.identity import Label, can_be_sealed_to, verify
 from domain.ledger.log import Vector
 from domain.ledger.membership import Membership
 from domain.operations.control import (
@@ -78,7 +78,7 @@ class Permission:
         return self._need(author, terms.role, past)
 
     def _check_add(self, author: PeerId, add: Add, past: Vector) -> Role:
-        """Check an addition: one Ed25519 verification."""
+        """Check an addition: one Ed25519 verification, and a look at the new key that costs as much."""
         membership = self._membership
         invitation = membership.invitation(add.invite)
         if invitation is None or invitation.seq_num >= past.get(invitation.slot, 0):
@@ -97,6 +97,8 @@ class Permission:
             raise OperationError("already-member", f"{add.member.short} is a member there")
         if len(membership.admitted_at(add.invite, past) - {add.member}) >= terms.uses:
             raise OperationError("used", "the invite was used as often as it allows")
+        if not can_be_sealed_to(add.member):
+            raise OperationError("wrong-member", "nothing can be sealed to a device of that id")
         statement = join_statement(self._document, add.member, add.prekey_hash)
         if not verify(terms.key, Label.JOIN, statement, add.proof):
             raise OperationError("wrong-proof", "the joiner did not hold the invite's key")

@@ -13,8 +13,9 @@ from domain.identifiers import (
     PeerId,
     SecretId,
 )
-from domain.identity import DeviceKey, Label, verify, verify_operation
+from domain.identity import DeviceKey, Label, can_be_sealed_to, verify, verify_operation
 from tests.strategies import key, keys, some_bytes
+from tests.unsound_keys import MIXED, UNSOUND
 
 TYPES = [DocumentId, LogId, OperationId, PeerId, SecretId]
 
@@ -69,3 +70,20 @@ def test_device_key_shows_its_public_half_alone() -> None:
     assert device.seed == bytes(31) + b"\x01"
     assert repr(device) == f"DeviceKey({device.peer.short})"
     assert device.seed.hex() not in repr(device)
+
+
+@given(keys)
+def test_something_can_be_sealed_to_every_device(device: DeviceKey) -> None:
+    assert can_be_sealed_to(device.peer)
+
+
+@pytest.mark.parametrize("peer", UNSOUND)
+def test_nothing_can_be_sealed_to_what_is_no_point_of_prime_order(peer: PeerId) -> None:
+    assert not can_be_sealed_to(peer)
+
+
+def test_signatures_of_an_id_to_which_nothing_can_be_sealed_may_verify() -> None:
+    """So that a signature is good says nothing about what can be sealed."""
+    for number in range(10):
+        message = bytes([number])
+        assert verify(MIXED.peer, Label.OFFER, message, MIXED.sign(Label.OFFER, message))

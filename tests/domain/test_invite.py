@@ -1,6 +1,7 @@
 """An invite comes back whole, or is refused: truncated, altered, or not an invite at all."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,10 +9,11 @@ from hypothesis import strategies as st
 
 from domain import codec, limits
 from domain.errors import InviteError
-from domain.identifiers import DocumentId
+from domain.identifiers import DocumentId, PeerId
 from domain.identity import DeviceKey, Label
 from domain.invite import PREFIX, Invite
 from tests.strategies import document_ids, key, keys, texts, timestamps
+from tests.unsound_keys import MIXED, UNSOUND
 
 INVITER = key(1)
 invites = st.builds(
@@ -176,3 +178,14 @@ def test_repr_shows_no_secret() -> None:
     assert "notes" in shown
     assert EXAMPLE.key.seed.hex() not in shown
     assert repr(EXAMPLE.key.seed) not in shown
+
+
+@pytest.mark.parametrize("peer", UNSOUND)
+def test_invite_that_names_a_manager_to_whom_nothing_can_be_sealed_is_malformed(
+    peer: PeerId,
+) -> None:
+    assert reason_for(replace(EXAMPLE, others=((peer, ()),)).encode(INVITER)) == "malformed"
+
+
+def test_invite_of_somebody_to_whom_nothing_can_be_sealed_is_malformed() -> None:
+    assert reason_for(replace(EXAMPLE, inviter=MIXED.peer).encode(MIXED)) == "malformed"

@@ -12,8 +12,10 @@ from domain.connectivity.candidate import OFFERED, Candidate, is_probable
 from domain.connectivity.nat import Filtering, Mapping, NatBehavior
 from domain.connectivity.offer import Offer, OfferError, OfferLog, open_offer, seal_offer
 from domain.connectivity.probe import Ping
+from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import CANDIDATES_MAX, OFFER_BYTES_MAX, OFFER_S_MAX, OFFERS_KEPT_MAX
+from tests.unsound_keys import MIXED, UNSOUND
 
 ALICE, BOB, EVE = (DeviceKey(bytes([number]) * 32) for number in (1, 2, 3))
 NOW_US = 1_893_456_000_000_000
@@ -127,3 +129,15 @@ def test_an_offer_is_admitted_once_and_the_memory_is_bounded() -> None:
 def test_secrets_are_not_shown() -> None:
     offer = make()
     assert offer.secret.hex() not in repr(offer)
+
+
+@pytest.mark.parametrize("recipient", UNSOUND)
+def test_to_an_id_that_is_no_key_nothing_is_sealed(recipient: PeerId) -> None:
+    with pytest.raises(OfferError, match="wrong-key"):
+        seal_offer(replace(make(), recipient=recipient), ALICE, DRAW)
+
+
+def test_an_offer_that_cannot_be_answered_is_refused() -> None:
+    sealed = seal_offer(replace(make(), sender=MIXED.peer), MIXED, DRAW)
+    with pytest.raises(OfferError, match="wrong-key"):
+        open_offer(sealed, BOB, now_us=NOW_US)

@@ -30,6 +30,7 @@ from tests.domain.ledger.devices import (
     log_id,
 )
 from tests.strategies import key
+from tests.unsound_keys import MIXED, UNSOUND
 
 OTHER_ID = OperationId(b"\xee" * 32)
 
@@ -231,6 +232,16 @@ def test_genesis_that_builds_on_something_never_enters() -> None:
     assert Gate(ledger).admit([genesis]).entered == []
 
 
+def test_nobody_founds_a_document_to_whom_nothing_can_be_sealed() -> None:
+    extension = Extension(log_id=log_id(1), timestamp=0, kind=Kind.GENESIS)
+    body = encode_body(Genesis())
+    genesis = Operation.assemble(
+        sign(MIXED, seq_num=0, backlink=None, extension=extension, body=body), body
+    )
+    admitted = Gate(Ledger(DocumentId(genesis.operation_id))).admit([genesis])
+    assert [error.code for _, error in admitted.refused] == ["wrong-genesis"]
+
+
 def test_stranger_may_write_nothing() -> None:
     founder, _, _ = founder_and_member()
     stranger = Device(7, founder.document)
@@ -296,6 +307,7 @@ def test_addition_that_the_invite_does_not_allow_is_refused() -> None:
             replace(good, proof=INVITE_KEY.sign(Label.INVITE, other)),
             replace(good, proof=key(8).sign(Label.JOIN, other)),
         ],
+        "wrong-member": [founder.addition(each, invite) for each in UNSOUND],
         "malformed-body": [],
     }
     for code, additions in cases.items():

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from adapters.quic.network import QuicNetwork
+from adapters.quic.socket import DatagramSocket, Receiver, open_loop_socket
 from adapters.simulation.internet.internet import Internet
 from adapters.simulation.internet.line import LAN, LineOptions
 from adapters.simulation.internet.machine import NODE_PORT, InternetWorld
@@ -23,6 +25,7 @@ from adapters.simulation.internet.router import STATEFUL, FirewallOptions, Route
 from adapters.simulation.internet.stun_server import StunServer
 from adapters.simulation.internet.turn_server import TurnServer
 from adapters.simulation.loop import VirtualTimeLoop
+from domain.connectivity.address import Address
 from node import Document, Node, NodeConfig
 from node.wiring.simulated import simulated_quic_adapters
 from tests.adapters.simulation.internet.datagrams import until
@@ -128,6 +131,28 @@ class NatLab:
             Node.run(environment) as node,
         ):
             yield node
+
+    @asynccontextmanager
+    async def stranger(self, name: str) -> AsyncIterator[QuicNetwork]:
+        """Run nothing but the transport on a host: what is said on its connections is up to the test."""
+        machine = self.world.machine(name)
+
+        async def open_socket(address: Address, receiver: Receiver) -> DatagramSocket:
+            with machine.host.entered():
+                return await open_loop_socket(address, receiver)
+
+        network = QuicNetwork(
+            key=machine.key,
+            listen=LISTEN,
+            network_id="culm",
+            clock=machine.clock,
+            entropy=machine.entropy,
+            open_socket=open_socket,
+            local_addresses=machine.local_addresses,
+        )
+        await network.start()
+        yield network
+        await network.close(0, "")
 
     @asynccontextmanager
     async def pair(self) -> AsyncIterator["Meeting"]:
