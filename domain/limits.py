@@ -268,6 +268,15 @@ PROBE_KEYS_MAX: Final = 4  # keys that one path knows: that of the hello and the
 PROBES_OUTSTANDING_MAX: Final = 16  # pings of one pair that may still be answered
 PUNCHES_MAX: Final = 128  # peers that are being reached at once
 PUNCH_PROBES_MAX: Final = 40  # unanswered pings to one candidate: 2.2 KB, whoever lives there
+HOST_PROBES_PER_S: Final = (
+    50.0  # unanswered pings to one host, for all peers: 4 KB/s, whoever lives there
+)
+HOST_PROBES_BURST: Final = (
+    2_000.0  # fifty peers behind one box, or with ports at one relay, at once
+)
+STRANGER_HOST_PROBES_PER_S: Final = 1.0  # ... for all who are no members of ours: 84 bytes/s
+STRANGER_HOST_PROBES_BURST: Final = 80.0  # two candidates of one joiner
+PROBED_HOSTS_MAX: Final = 4_096  # hosts that are remembered: 1 MB
 PUNCH_FAST_PROBES: Final = 16  # these come every `PUNCH_FAST_S`
 PUNCH_FAST_S: Final = 0.05  # a lost ping costs so much
 PUNCH_SLOW_S: Final = 0.25
@@ -293,7 +302,11 @@ POOR_S_MIN: Final = 30.0  # a way that was left is tried again after so long ...
 POOR_S_MAX: Final = 480.0  # ... and after twice as long each time that it is still bad, up to this
 STRANGER_PROBE_S: Final = 1.0  # an unknown source gets one ping in so long
 SILENCE_S: Final = 0.5  # without an answer to what was sent for so long, the way is doubted
-FORWARDS_PER_S: Final = 5.0  # offers that one connection may have handed on, on average
+FORWARDS_PER_S: Final = 5.0  # offers that one connection may hand on, or in, on average
 FORWARDS_BURST: Final = 20.0
+SERVER_SIGNALS_PER_S: Final = 20.0  # through our rendezvous come the offers of all our peers
+SERVER_SIGNALS_BURST: Final = 100.0  # those of a large document after an outage
+STRANGER_OFFERS_PER_S: Final = 1.0  # answered, of all who are no members of ours together
+STRANGER_OFFERS_BURST: Final = 16.0  # people in one room join by one invite
 SIGNAL_ROUTES_MAX: Final = 4  # who an offer is sent through, and connections that get one
 OFFERS_ANSWERED_MAX: Final = 32  # offers being answered at once

@@ -415,7 +415,7 @@ class Node:
         own = [each for each in self.addresses if not is_loopback(each)]
         candidates = await traversal.candidates(with_relay=False, is_fresh=False)
         seen = tuple(str(each.address) for each in candidates if is_public(each.address))
-        via = tuple(map(str, self._signalling.servers))
+        via = tuple(map(str, self._signalling.rendezvous.servers))
         # Loopback leads a joiner elsewhere to itself; where it is all there is, the joiner is here too.
         return tuple(dict.fromkeys((*via, *seen, *own))) or self.addresses
 
@@ -432,7 +432,7 @@ class Node:
         if traversal is None or self._signalling is None:
             raise UsageError("there is no network to examine")
         report = await traversal.examine()
-        return diagnose(replace(report, rendezvous=await self._signalling.examine()))
+        return diagnose(replace(report, rendezvous=await self._signalling.rendezvous.examine()))
 
     # -- Syncing --
 

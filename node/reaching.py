@@ -51,6 +51,7 @@ class ReachingNetwork(NetworkInterface):
     def introduce(self, peer: PeerId, discovery_key: bytes) -> None:
         """Know a key by which a peer can be found, though we are no member of any document of it yet."""
         self._keys[peer] = discovery_key
+        self._signalling.expect(peer)
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -72,7 +73,7 @@ class ReachingNetwork(NetworkInterface):
         for each in addresses:
             if is_rendezvous(each):
                 with suppress(ConfigurationError):
-                    self._signalling.use(RendezvousServer.parse(each))
+                    self._signalling.rendezvous.use(RendezvousServer.parse(each))
         addresses = [each for each in addresses if not is_rendezvous(each)]
         race = _Race(self._runtime, peer)
         if addresses:

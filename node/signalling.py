@@ -1,8 +1,8 @@
 """Signalling: lets peers that cannot reach each other exchange offers, through whoever both are connected to.
 
-A node says under which tags it can be found, to its peers and to the rendezvous servers that it is told of; it hands
-on offers for others. What passes through a stranger is sealed, the tags mean nothing to it, and it knows us under a
-key that we use for it alone, for a day. The invariant: nobody makes us send more than the bounds here allow.
+A node says under which tags it can be found, to its peers and to the rendezvous servers that it is told of
+(`node/rendezvous.py`); it hands on offers for others. What passes through a stranger is sealed, and the tags mean
+nothing to it. The invariant: nobody makes us send more than the bounds here allow.
 """
 
 import asyncio
@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
 from typing import Final
 
-from blake3 import blake3
-
 from domain.connectivity.bucket import TokenBucket
-from domain.connectivity.candidate import CandidateKind
-from domain.connectivity.close_codes import CloseCode
-from domain.connectivity.diagnosis import ServerReport
+from domain.connectivity.candidate import CandidateKind, is_public
 from domain.connectivity.meeting import HOUR_S, hours_around, rendezvous_tag
-from domain.connectivity.nat import UNKNOWN, Mapping, keeps_relay, wants_relay
+from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
 from domain.connectivity.offer import (
     LIFETIME_S,
     OFFER_ID_BYTES,
@@ -43,10 +39,9 @@ from domain.connectivity.signal import (
     encode_signal,
     signal_channel,
 )
-from domain.errors import ConnectionLostError, DialError, NetworkError, PeerError
+from domain.errors import ConnectionLostError, DialError, PeerError
 from domain.events import SecurityEvent
 from domain.identifiers import PeerId
-from domain.identity import DeviceKey
 from domain.limits import (
     CANDIDATES_MAX,
     FORWARDS_BURST,
@@ -54,12 +49,17 @@ from domain.limits import (
     MEETING_KEYS_MAX,
     OFFERS_ANSWERED_MAX,
     RENDEZVOUS_TAGS_MAX,
+    SERVER_SIGNALS_BURST,
+    SERVER_SIGNALS_PER_S,
     SIGNAL_ROUTES_MAX,
+    STRANGER_OFFERS_BURST,
+    STRANGER_OFFERS_PER_S,
 )
 from domain.ports.network import Channel, Connection
 from domain.ports.traversal import Traversal
 from node.environment import Environment
 from node.meeting import MeetingPlaces
+from node.rendezvous import RendezvousServers
 from node.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,8 @@ ANSWER_S_MAX: Final = 6.0
 """An answer may wait for a port at a relay (4 s), and crosses two connections."""
 LINK_S_MAX: Final = 8.0
 """The first connection to a rendezvous: a dial that fails (3 s), and one by a relay that has to be had first (4 s)."""
-SERVERS_MAX: Final = 8
 RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
-RECONNECT_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-DAY_S: Final = 86_400
 REGISTER_S: Final = 30.0
 """How often tags are looked at: the hour changes, and so do secrets and invites."""
 
@@ -85,6 +82,7 @@ class SignalLink:
         connection: The connection.
         channel: Its channel for signals.
         is_known: Whether the peer shares a document with us, so that we hand on offers for it.
+        is_server: Whether it is a rendezvous of ours: whoever knows a tag of ours comes through it.
         bucket: Bounds how many.
         tags: Under which it is found.
     """
@@ -92,8 +90,14 @@ class SignalLink:
     connection: Connection
     channel: Channel
     is_known: Callable[[], bool]
+    is_server: bool
     bucket: TokenBucket
     tags: tuple[bytes, ...] = ()
+
+    @property
+    def is_of_stranger(self) -> bool:
+        """Whether the peer is neither a member of ours nor a rendezvous of ours."""
+        return not (self.is_server or self.is_known())
 
     def say(self, signal: Signal) -> None:
         """Send a signal, or drop it if the peer does not read."""
@@ -136,43 +140,48 @@ class Signalling:
         self._instead: dict[bytes, Forward] = {}
         self._log = OfferLog()
         self._answering = 0
+        self._expected: set[PeerId] = set()
+        # Those who are connected to us cannot take the turns of those who know a tag of ours.
+        self._of_strangers = {
+            is_direct: TokenBucket(
+                rate=STRANGER_OFFERS_PER_S,
+                burst=STRANGER_OFFERS_BURST,
+                now=environment.clock.now(),
+            )
+            for is_direct in (False, True)
+        }
         self._renewing: set[PeerId] = set()
         self._reply_tag = environment.entropy.draw(TAG_BYTES)
         self._registered: tuple[bytes, ...] = ()
-        self._servers: tuple[RendezvousServer, ...] = ()
+        self.rendezvous = RendezvousServers(environment, runtime, traversal, self._attach_server)
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
         """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""
-        for server in servers:
-            self.use(server)
+        self.rendezvous.start(servers)
         self._runtime.spawn(self._keep_registered(), "tags")
         self._runtime.spawn(self._mend(), "mend")
 
-    def use(self, server: RendezvousServer) -> None:
-        """Stay connected to a rendezvous from now on, if there are not too many."""
-        if server not in self._servers and len(self._servers) < SERVERS_MAX:
-            self._servers = (*self._servers, server)
-            self._runtime.spawn(self._keep_connected(server), "rendezvous")
-
-    @property
-    def servers(self) -> tuple[RendezvousServer, ...]:
-        """The rendezvous nodes in use."""
-        return self._servers
-
     # --- Connections ---
 
-    def attach(self, connection: Connection, is_known: Callable[[], bool]) -> SignalLink:
+    def attach(
+        self, connection: Connection, is_known: Callable[[], bool], *, is_server: bool = False
+    ) -> SignalLink:
         """Use a connection for signals, for as long as it lives."""
         channel = connection.channel(signal_channel(connection.binding))
         bucket = TokenBucket(
-            rate=FORWARDS_PER_S, burst=FORWARDS_BURST, now=self._environment.clock.now()
+            rate=SERVER_SIGNALS_PER_S if is_server else FORWARDS_PER_S,
+            burst=SERVER_SIGNALS_BURST if is_server else FORWARDS_BURST,
+            now=self._environment.clock.now(),
         )
-        link = SignalLink(connection, channel, is_known, bucket)
+        link = SignalLink(connection, channel, is_known, is_server, bucket)
         self._links[link] = None
         self._linked.set()
         link.say(Register(self._own_tags()))
         self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
         return link
+
+    def _attach_server(self, connection: Connection) -> None:
+        self.attach(connection, lambda: False, is_server=True)
 
     def serves(self, connection: Connection) -> bool:
         """Whether a connection is used by somebody who can be found through us."""
@@ -200,7 +209,8 @@ class Signalling:
                 if link.bucket.take(self._environment.clock.now()):
                     self._forward(link, tag, sealed)
             case Deliver(sealed):
-                self._take_offer(link, sealed)
+                if link.bucket.take(self._environment.clock.now()):
+                    self._take_offer(link, sealed)
             case Nobody(tag):  # others may have it; who waits has a deadline
                 logger.info("offer.nobody", extra={"server": link.connection.peer.short})
                 if tag in self._instead and link.bucket.take(self._environment.clock.now()):
@@ -224,51 +234,6 @@ class Signalling:
             receiver.say(Deliver(sealed))
         if not receivers:
             link.say(Nobody(tag))
-
-    # --- Rendezvous servers ---
-
-    async def _keep_connected(self, server: RendezvousServer) -> None:
-        failures = 0
-        while True:
-            try:
-                is_blocked = self._traversal.nat.mapping is Mapping.BLOCKED
-                connection = await self._dial(server, by_relay=is_blocked or failures % 2 == 1)
-            except NetworkError as error:
-                logger.info("rendezvous.unreachable", extra={"error": str(error)})
-                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
-                failures += 1
-                continue
-            failures = 0
-            logger.info("rendezvous.connected")
-            self.attach(connection, lambda: False)
-            await connection.wait_closed()
-
-    async def _dial(self, server: RendezvousServer, *, by_relay: bool) -> Connection:
-        day = self._environment.clock.timestamp_us() // 1_000_000 // DAY_S
-        seed = blake3(
-            self._environment.storage_key + server.peer + day.to_bytes(8, "big"),
-            derive_key_context="culm throw-away key v1",
-        ).digest()
-        return await self._traversal.dial_as(
-            DeviceKey(seed), server.peer, [str(server.address)], by_relay=by_relay
-        )
-
-    async def examine(self) -> tuple[ServerReport, ...]:
-        """Ask every rendezvous that is configured, and say how long it took."""
-        reports = []
-        for server in self._servers:
-            started = self._environment.clock.now()
-            try:
-                connection = await self._dial(
-                    server, by_relay=self._traversal.nat.mapping is Mapping.BLOCKED
-                )
-            except NetworkError as error:
-                reports.append(ServerReport(server=str(server.address), error=str(error)))
-                continue
-            connection.close(CloseCode.NORMAL, "asked only whether it answers")
-            took_s = self._environment.clock.now() - started
-            reports.append(ServerReport(server=str(server.address), round_trip_s=took_s))
-        return tuple(reports)
 
     # --- Tags ---
 
@@ -303,7 +268,11 @@ class Signalling:
 
     def can_signal(self) -> bool:
         """Whether there is anybody who could hand on an offer, or will be soon."""
-        return bool(self._links or self._servers)
+        return bool(self._links or self.rendezvous.servers)
+
+    def expect(self, peer: PeerId) -> None:
+        """Somebody is no stranger, though no member of a document of ours: it is to let us in."""
+        self._expected.add(peer)
 
     async def reach(
         self,
@@ -399,6 +368,10 @@ class Signalling:
         except OfferError as error:
             logger.info("offer.refused", extra={"code": error.code})
             return
+        is_member = self._is_member(offer.sender)
+        if offer.answers is None and not (is_member or self._may_answer_stranger(link, offer)):
+            logger.info("offer.of_stranger", extra={"peer": offer.sender.short})
+            return
         if not self._log.admit(offer, now_us=now_us):
             return
         logger.info(
@@ -412,19 +385,49 @@ class Signalling:
             return
         if self._answering < OFFERS_ANSWERED_MAX:
             self._answering += 1
-            self._runtime.spawn(self._answer(link, offer), f"answer {offer.sender.short}")
+            answering = self._answer(link, offer, is_member=is_member)
+            self._runtime.spawn(answering, f"answer {offer.sender.short}")
 
-    async def _answer(self, link: SignalLink, offer: Offer) -> None:
+    def _is_member(self, peer: PeerId) -> bool:
+        return any(peer in place.members for place in self._places())
+
+    def _may_answer_stranger(self, link: SignalLink, offer: Offer) -> bool:
+        """Whether an offer of somebody who is no member, as far as we know, is answered; that counts as an answer.
+
+        It may hold an invite, or be a member that we have not heard of yet, and then knows a tag of ours. Who is just
+        connected to us speaks for itself alone.
+        """
+        if link.is_of_stranger and link.connection.peer != offer.sender:
+            return False
+        return self._of_strangers[link.is_of_stranger].take(self._environment.clock.now())
+
+    def _is_expected(self, link: SignalLink, peer: PeerId) -> bool:
+        """Whether somebody who is no member is to learn where we are at home, and may cost us a port at a relay."""
+        is_inviting = any(place.invite_keys for place in self._places())
+        return peer in self._expected or (is_inviting and not link.is_of_stranger)
+
+    async def _answer(self, link: SignalLink, offer: Offer, *, is_member: bool) -> None:
         traversal, own = self._traversal, self._environment.key.peer
+        is_expected = is_member or self._is_expected(link, offer.sender)
         try:
             key = offer.probe_key(own)
-            traversal.punch(offer.sender, key, offer.candidates, offer.nat)
+            traversal.punch(
+                offer.sender, key, offer.candidates, offer.nat, is_stranger=not is_member
+            )
             has_relay = any(each.kind is CandidateKind.RELAYED for each in offer.candidates)
             candidates = await traversal.candidates(
-                with_relay=wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
-                is_fresh=traversal.is_dark(offer.sender),
+                with_relay=is_expected
+                and wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
+                is_fresh=is_expected and traversal.is_dark(offer.sender),
             )
-            candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]
+            if is_expected:
+                candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]
+            else:
+                candidates = tuple(
+                    each
+                    for each in candidates
+                    if each.kind is not CandidateKind.RELAYED and is_public(each.address)
+                )
             answer = Offer(
                 offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
                 sender=own,
@@ -451,8 +454,7 @@ class Signalling:
         """Exchange offers again with peers whose ways have all fallen silent."""
         while True:
             peer = await self._traversal.trouble()
-            is_met = any(peer in place.members for place in self._places())
-            if is_met and peer not in self._renewing:
+            if self._is_member(peer) and peer not in self._renewing:
                 self._renewing.add(peer)
                 self._runtime.spawn(self._renew(peer), f"renew {peer.short}")
 

@@ -6,6 +6,7 @@ What it finds serves the connection that is dialled on it, or that exists alread
 
 import asyncio
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -13,11 +14,21 @@ from adapters.quic.path import Path, PathOwner
 from adapters.quic.prober import ProbeHost, Prober
 from adapters.quic.source import Source
 from domain.connectivity.address import Address
+from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.candidate import Candidate
 from domain.connectivity.probe import ProbeError, ProbeKey, key_id_of
 from domain.errors import DialError
 from domain.identifiers import PeerId
-from domain.limits import CANDIDATES_MAX, OFFER_S_MAX, PUNCHES_MAX
+from domain.limits import (
+    CANDIDATES_MAX,
+    HOST_PROBES_BURST,
+    HOST_PROBES_PER_S,
+    OFFER_S_MAX,
+    PROBED_HOSTS_MAX,
+    PUNCHES_MAX,
+    STRANGER_HOST_PROBES_BURST,
+    STRANGER_HOST_PROBES_PER_S,
+)
 from domain.ports.environment import Clock, Entropy
 
 RELAY_PATIENCE_S: Final = 0.35
@@ -38,6 +49,7 @@ class Punch:
         self.prober = prober
         self.ready: asyncio.Future[None] = loop.create_future()
         self.is_hopeless_directly = False
+        self.is_stranger = False
         self._patience: asyncio.TimerHandle | None = None
         self._loop = loop
         prober.changed = self._follow
@@ -92,6 +104,7 @@ class Paths(ProbeHost):
         self._by_key: dict[bytes, Prober] = {}
         self._open: dict[PeerId, list[Path]] = {}
         self._punches: dict[PeerId, Punch] = {}
+        self._probed: OrderedDict[tuple[str, bool], TokenBucket] = OrderedDict()
         self.troubled: Callable[[PeerId], None] | None = None
         self.has_relay = False
 
@@ -111,6 +124,21 @@ class Paths(ProbeHost):
 
     def now(self) -> float:
         return self._clock.now()
+
+    def may_probe(self, host: str, *, is_stranger: bool) -> bool:
+        bucket = self._probed.get((host, is_stranger))
+        if bucket is None:
+            rate, burst = (
+                (STRANGER_HOST_PROBES_PER_S, STRANGER_HOST_PROBES_BURST)
+                if is_stranger
+                else (HOST_PROBES_PER_S, HOST_PROBES_BURST)
+            )
+            bucket = TokenBucket(rate=rate, burst=burst, now=self.now())
+            self._probed[host, is_stranger] = bucket
+            if len(self._probed) > PROBED_HOSTS_MAX:
+                self._probed.popitem(last=False)
+        self._probed.move_to_end((host, is_stranger))
+        return bucket.take(self.now())
 
     def carry(self, datagrams: Sequence[bytes], to: Source) -> None:
         self._carry(datagrams, to)
@@ -173,18 +201,34 @@ class Paths(ProbeHost):
     # --- Punching ---
 
     def punch(
-        self, peer: PeerId, key: ProbeKey, candidates: Iterable[Candidate], *, hopeless: bool
+        self,
+        peer: PeerId,
+        key: ProbeKey,
+        candidates: Iterable[Candidate],
+        *,
+        hopeless: bool,
+        is_stranger: bool,
     ) -> None:
-        """Probe a peer's candidates from now on; on the way of its connection if there is one, else for a minute."""
+        """Probe a peer's candidates from now on; on the way of its connection if there is one, else for a minute.
+
+        For a stranger few pings go to one host, and no punch is given up that was not a stranger's.
+        """
         listed = tuple(candidates)
         path = self.find(peer)
         if path is not None and path.prober is not None:
+            path.prober.is_stranger = is_stranger
             self._probe(path.prober, key, listed)
             return
         punch = self._punches.get(peer)
         if punch is None or punch.ready.done():
+            is_stranger = is_stranger and (punch is None or punch.is_stranger)
+            if not self._make_room(peer, is_stranger=is_stranger):
+                return
             punch = self._start_punch(peer)
+            punch.is_stranger = is_stranger
         punch.is_hopeless_directly = hopeless
+        punch.is_stranger = punch.is_stranger and is_stranger
+        punch.prober.is_stranger = punch.is_stranger
         self._probe(punch.prober, key, listed)
 
     def _probe(self, prober: Prober, key: ProbeKey, candidates: tuple[Candidate, ...]) -> None:
@@ -196,10 +240,18 @@ class Paths(ProbeHost):
             prober.table.add(candidates, by_relay=True, now=now)
         prober.poke()
 
+    def _make_room(self, peer: PeerId, *, is_stranger: bool) -> bool:
+        """Give a punch up for a new one, if there are too many; False if none may be."""
+        if peer in self._punches or len(self._punches) < PUNCHES_MAX:
+            return True
+        oldest = next((each for each, punch in self._punches.items() if punch.is_stranger), None)
+        if oldest is None and is_stranger:
+            return False
+        self._punches.pop(oldest or next(iter(self._punches))).close()
+        return True
+
     def _start_punch(self, peer: PeerId) -> Punch:
         old = self._punches.pop(peer, None)
-        if old is None and len(self._punches) >= PUNCHES_MAX:
-            old = self._punches.pop(next(iter(self._punches)))
         if old is not None:
             old.close()
         punch = self._punches[peer] = Punch(Prober(self), self._loop)

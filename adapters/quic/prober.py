@@ -36,6 +36,10 @@ class ProbeHost(Protocol):
         """Seconds."""
 
     @abstractmethod
+    def may_probe(self, host: str, *, is_stranger: bool) -> bool:
+        """Whether one more ping may go to a host that has not answered; asking counts as sending."""
+
+    @abstractmethod
     def carry(self, datagrams: Sequence[bytes], to: Source) -> None:
         """Send datagrams, by the socket or by the relay."""
 
@@ -61,6 +65,8 @@ class Prober:
         self.offered: tuple[Candidate, ...] = ()
         self.unanswered_since: float | None = None
         self.is_closed = False
+        self.is_stranger = False
+        """Whether the peer has nothing to do with us, as far as we know."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._was_dark = False
@@ -92,6 +98,7 @@ class Prober:
     def absorb(self, other: "Prober") -> None:
         """Take over the ways and keys of another prober, which ends."""
         self.offered = self.offered or other.offered
+        self.is_stranger = other.is_stranger
         for key_id in self.table.absorb(other.table):
             self.host.route_key(key_id, self)
         other.is_closed = True
@@ -126,7 +133,7 @@ class Prober:
         """Send what is due, and set the timer for the rest."""
         if self.is_closed:
             return
-        self._send(self.table.due(self.now()))
+        self._send([each for each in self.table.due(self.now()) if self._may_ask(each)])
         self._set_timer()
         is_dark = self.table.is_dark
         if is_dark and not self._was_dark and self.troubled is not None:
@@ -134,6 +141,12 @@ class Prober:
         self._was_dark = is_dark
         if self.changed is not None:
             self.changed()
+
+    def _may_ask(self, ping: Outgoing) -> bool:
+        """Whether a ping may go out: who names addresses of a third party does not make all of us flood it."""
+        has_answered = self.table.states[ping.pair].answered_at is not None
+        host = ping.pair.address.host
+        return has_answered or self.host.may_probe(host, is_stranger=self.is_stranger)
 
     def close(self) -> None:
         """Probe no more, and take no more probes."""

@@ -161,13 +161,21 @@ class QuicTraversal(Traversal):
         return tuple(Candidate(CandidateKind.SERVER_REFLEXIVE, each) for each in found)
 
     def punch(
-        self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
+        self,
+        peer: PeerId,
+        key: ProbeKey,
+        candidates: Sequence[Candidate],
+        nat: NatBehavior,
+        *,
+        is_stranger: bool = False,
     ) -> None:
         is_mapped = self._mapped is not None or any(
             each.kind is CandidateKind.PORT_MAPPED for each in candidates
         )
         hopeless = not is_mapped and not can_punch(self.nat, nat)
-        self._network.endpoint.paths.punch(peer, key, candidates, hopeless=hopeless)
+        self._network.endpoint.paths.punch(
+            peer, key, candidates, hopeless=hopeless, is_stranger=is_stranger
+        )
 
     async def dial_punched(
         self, peer: PeerId, found: Callable[[], None] = lambda: None

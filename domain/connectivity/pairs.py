@@ -4,7 +4,8 @@ A way is a pair of our end (the socket, or our port at a relay) and an address o
 has answered a ping on it. The rules:
 
 - What is sent goes to a pair with a recent answer, or nowhere: a peer cannot make us flood a third party.
-- A candidate gets at most `PUNCH_PROBES_MAX` pings until it answers. A source that no offer named is learnt from an
+- A candidate gets at most `PUNCH_PROBES_MAX` pings until it answers, or the peer offers it again; how many go to one
+  host is bounded beside this (`adapters/quic/paths.py`). A source that no offer named is learnt from an
   authentic ping alone; any other gets nothing.
 - Direct beats relayed; of equals the one in use stays, or that which the peer uses. A doubted pair gives way to one
   that has just answered.

@@ -61,12 +61,26 @@ class Traversal(Protocol):
 
     @abstractmethod
     def punch(
-        self, peer: PeerId, key: ProbeKey, candidates: Sequence[Candidate], nat: NatBehavior
+        self,
+        peer: PeerId,
+        key: ProbeKey,
+        candidates: Sequence[Candidate],
+        nat: NatBehavior,
+        *,
+        is_stranger: bool = False,
     ) -> None:
         """Probe where a peer may be, for a minute at most; at once, without waiting.
 
         A connection to the peer that is there gets the ways that are found; else `dial_punched` uses them, or the
         peer dials us.
+
+        Args:
+            peer: Whom.
+            key: For the probes.
+            candidates: Where it says that it may be.
+            nat: What it knows of its NAT.
+            is_stranger: It has nothing to do with us, as far as we know: few probes go to one host, and nothing that
+                was begun for others ends for it.
         """
 
     @abstractmethod

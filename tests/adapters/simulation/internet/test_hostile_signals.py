@@ -3,24 +3,41 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
 from adapters.quic.network import QuicNetwork
+from adapters.simulation.internet.internet import PacketEvent, PacketFate
 from adapters.simulation.internet.machine import NODE_PORT
+from adapters.simulation.internet.nat import SYMMETRIC
 from adapters.simulation.internet.reproducible import reproducible_transport
-from domain.connectivity.candidate import Candidate
+from domain.connectivity.address import Address
+from domain.connectivity.candidate import Candidate, CandidateKind
 from domain.connectivity.nat import UNKNOWN
-from domain.connectivity.offer import Offer, seal_offer
-from domain.connectivity.signal import Deliver, Signal, encode_signal, signal_channel
+from domain.connectivity.offer import Offer, open_offer, seal_offer
+from domain.connectivity.probe import ProbeKey
+from domain.connectivity.signal import (
+    Deliver,
+    Signal,
+    decode_signal,
+    encode_signal,
+    signal_channel,
+)
 from domain.errors import DialError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
+from domain.limits import (
+    PUNCHES_MAX,
+    STRANGER_HOST_PROBES_BURST,
+    STRANGER_HOST_PROBES_PER_S,
+)
 from domain.ports.network import Channel, Connection
 from node import Node, NodeConfig
 from tests.adapters.simulation.internet.nat_lab import LISTEN, NatLab
 from tests.unsound_keys import MIXED, NO_POINT
 
+Heard = TypeVar("Heard", bound=Signal)
 VICTIM, STRANGER, THIRD = "198.51.100.50", "198.51.100.60", "198.51.100.77"
 
 
@@ -48,6 +65,13 @@ class Visit:
 
     async def say(self, signal: Signal) -> None:
         await self.signals.send(encode_signal(signal))
+
+    async def hear(self, kind: type[Heard]) -> Heard:
+        """Wait for the next signal of a kind."""
+        while True:
+            signal = decode_signal(await self.signals.receive())
+            if isinstance(signal, kind):
+                return signal
 
     def offer(self, key: DeviceKey, candidates: Sequence[Candidate] = ()) -> bytes:
         """A sealed offer of whoever has that key to the node."""
@@ -94,3 +118,83 @@ async def test_an_offer_that_cannot_be_answered_leaves_the_node_as_it_is(seed: i
         await visit.say(Deliver(visit.offer(MIXED)))
         await asyncio.sleep(5.0)
         assert (await victim.create("still there")).id
+
+
+class Toll:
+    """What reaches a third party that has nothing to do with any of it."""
+
+    def __init__(self, lab: NatLab) -> None:
+        self.packets = 0
+        lab.internet.public_host("third", THIRD)
+        lab.internet.report = self._count
+
+    def _count(self, event: PacketEvent) -> None:
+        is_there = event.packet.destination[0] == THIRD
+        self.packets += is_there and event.fate is PacketFate.SENT
+
+
+def third_party(count: int = 16) -> list[Candidate]:
+    return [Candidate(CandidateKind.HOST, Address(THIRD, 1_000 + each)) for each in range(count)]
+
+
+async def test_a_stranger_does_not_make_a_node_flood_a_third_party(seed: int) -> None:
+    """Whoever it says to speak for, on however many connections."""
+    lab = NatLab(seed)
+    toll = Toll(lab)
+    async with visited(lab) as (victim, first):
+        keys = [DeviceKey(bytes([each]) * 32) for each in range(1, 17)]
+        visits = [first]
+        for key in keys:
+            address = f"{VICTIM}:{NODE_PORT}"
+            connection = await first.network.dial(victim.peer_id, [address], key=key)
+            visits.append(Visit(first.network, connection))
+        for _ in range(30):
+            for visit, key in zip(visits, [keys[0], *keys], strict=True):
+                await visit.say(Deliver(visit.offer(key, third_party())))
+            await asyncio.sleep(1.0)
+        assert toll.packets < STRANGER_HOST_PROBES_BURST + 40 * STRANGER_HOST_PROBES_PER_S
+
+
+async def test_what_strangers_begin_ends_no_punch_of_ours(seed: int) -> None:
+    async with visited(NatLab(seed)) as (victim, _):
+        network, own = victim.environment.network, victim.peer_id
+        assert isinstance(network, QuicNetwork)
+        paths = network.endpoint.paths
+
+        def punch(number: int, *, is_stranger: bool) -> PeerId:
+            peer = DeviceKey(number.to_bytes(32, "big")).peer
+            key = ProbeKey(bytes(32), context=bytes(16), own=own, peer=peer)
+            paths.punch(peer, key, (), hopeless=False, is_stranger=is_stranger)
+            return peer
+
+        ours = {punch(each, is_stranger=False) for each in range(PUNCHES_MAX // 2)}
+        for each in range(1_000, 1_000 + 2 * PUNCHES_MAX):
+            punch(each, is_stranger=True)
+        assert ours < set(paths._punches)
+        ours |= {punch(each, is_stranger=False) for each in range(PUNCHES_MAX // 2, PUNCHES_MAX)}
+        assert ours == set(paths._punches)
+        punch(9_999, is_stranger=True)
+        assert ours == set(paths._punches)
+
+
+@pytest.mark.parametrize("is_inviting", [False, True])
+async def test_a_stranger_is_told_neither_where_a_node_is_at_home_nor_its_port_at_a_relay(
+    is_inviting: bool, seed: int
+) -> None:
+    """Who is connected already does not need it, though others may be invited."""
+    lab = NatLab(seed)
+    lab.house("victim", 1, SYMMETRIC)
+    lab.internet.public_host("stranger", STRANGER)
+    async with lab.servers(), lab.node("victim") as victim, lab.stranger("stranger") as network:
+        await asyncio.sleep(5.0)
+        if is_inviting:
+            await (await victim.create("shared")).invite()
+        key = lab.world.machine("stranger").key
+        victim.peers.want(key.peer, [f"{STRANGER}:{NODE_PORT}"])
+        visit = Visit(network, await network.accept())
+        await visit.say(Deliver(visit.offer(key)))
+        answer = await visit.hear(Deliver)
+        now_us = lab.world.machine("stranger").clock.timestamp_us()
+        listed = open_offer(answer.sealed, key, now_us=now_us).candidates
+        assert listed
+        assert {kind for kind, _ in listed} == {CandidateKind.SERVER_REFLEXIVE}
