@@ -269,6 +269,8 @@ class Node:
         self._stream.publish(event)
         if isinstance(event, MemberAdded):
             self.peers.want(event.peer)
+            if self._signalling is not None:
+                self._signalling.register_soon()
         if isinstance(event, PeerStateChanged) and event.new is State.FAILED:
             reason = self.peers.known[event.peer].last_error or "it does not answer"
             self._stream.publish(PeerUnreachable(peer=event.peer, reason=reason))

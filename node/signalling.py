@@ -39,6 +39,7 @@ from domain.connectivity.signal import (
     encode_signal,
     signal_channel,
 )
+from domain.connectivity.switchboard import Switchboard
 from domain.errors import ConnectionLostError, DialError, PeerError
 from domain.events import SecurityEvent
 from domain.identifiers import PeerId
@@ -72,6 +73,8 @@ RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
 REGISTER_S: Final = 30.0
 """How often tags are looked at: the hour changes, and so do secrets and invites."""
+REGISTER_S_MIN: Final = 1.0
+"""So long they are left alone then: members come by the hundred when a document is caught up with."""
 
 
 @dataclass(eq=False, slots=True)
@@ -84,7 +87,7 @@ class SignalLink:
         is_known: Whether the peer shares a document with us, so that we hand on offers for it.
         is_server: Whether it is a rendezvous of ours: whoever knows a tag of ours comes through it.
         bucket: Bounds how many.
-        tags: Under which it is found.
+        told: Under which tags it finds us, as far as it was told.
     """
 
     connection: Connection
@@ -92,12 +95,18 @@ class SignalLink:
     is_known: Callable[[], bool]
     is_server: bool
     bucket: TokenBucket
-    tags: tuple[bytes, ...] = ()
+    told: tuple[bytes, ...] = ()
 
     @property
     def is_of_stranger(self) -> bool:
         """Whether the peer is neither a member of ours nor a rendezvous of ours."""
         return not (self.is_server or self.is_known())
+
+    def tell(self, tags: tuple[bytes, ...]) -> None:
+        """Say under which tags we are found, if that has changed."""
+        if tags != self.told:
+            self.told = tags
+            self.say(Register(tags))
 
     def say(self, signal: Signal) -> None:
         """Send a signal, or drop it if the peer does not read."""
@@ -134,8 +143,9 @@ class Signalling:
         self._publish = publish
         self._serves_anybody = serves_anybody
         self._links: dict[SignalLink, None] = {}
-        self._by_tag: dict[bytes, dict[SignalLink, None]] = {}
+        self._board = Switchboard[SignalLink](environment.entropy.draw)
         self._linked = asyncio.Event()
+        self._stir = asyncio.Event()
         self._waiting: dict[bytes, tuple[PeerId, asyncio.Future[Offer]]] = {}
         self._instead: dict[bytes, Forward] = {}
         self._log = OfferLog()
@@ -152,7 +162,6 @@ class Signalling:
         }
         self._renewing: set[PeerId] = set()
         self._reply_tag = environment.entropy.draw(TAG_BYTES)
-        self._registered: tuple[bytes, ...] = ()
         self.rendezvous = RendezvousServers(environment, runtime, traversal, self._attach_server)
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
@@ -176,7 +185,8 @@ class Signalling:
         link = SignalLink(connection, channel, is_known, is_server, bucket)
         self._links[link] = None
         self._linked.set()
-        link.say(Register(self._own_tags()))
+        if not link.is_of_stranger:
+            link.tell(self._own_tags())
         self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
         return link
 
@@ -185,7 +195,8 @@ class Signalling:
 
     def serves(self, connection: Connection) -> bool:
         """Whether a connection is used by somebody who can be found through us."""
-        return any(each.tags for each in self._links if each.connection is connection)
+        links = (each for each in self._links if each.connection is connection)
+        return any(self._board.has(each) for each in links)
 
     async def _read(self, link: SignalLink) -> None:
         try:
@@ -198,13 +209,13 @@ class Signalling:
             link.connection.close(error.code, str(error))
         finally:
             self._links.pop(link, None)
-            self._set_tags(link, ())
+            self._board.register(link, ())
 
     def _take(self, link: SignalLink, signal: Signal) -> None:
         match signal:
             case Register(tags):
                 if self._serves_anybody or link.is_known():
-                    self._set_tags(link, tags)
+                    self._board.register(link, tags)
             case Forward(tag, sealed):
                 if link.bucket.take(self._environment.clock.now()):
                     self._forward(link, tag, sealed)
@@ -216,21 +227,11 @@ class Signalling:
                 if tag in self._instead and link.bucket.take(self._environment.clock.now()):
                     link.say(self._instead[tag])
 
-    def _set_tags(self, link: SignalLink, tags: Sequence[bytes]) -> None:
-        for tag in link.tags:
-            there = self._by_tag.get(tag, {})
-            there.pop(link, None)
-            if not there:
-                self._by_tag.pop(tag, None)
-        link.tags = tuple(dict.fromkeys(tags))
-        for tag in link.tags:
-            self._by_tag.setdefault(tag, {})[link] = None
-
     def _forward(self, link: SignalLink, tag: bytes, sealed: bytes) -> None:
         if not (self._serves_anybody or link.is_known()):
             return
-        receivers = [each for each in self._by_tag.get(tag, {}) if each is not link]
-        for receiver in receivers[:SIGNAL_ROUTES_MAX]:
+        receivers = self._board.find(tag, besides=link)
+        for receiver in receivers:
             receiver.say(Deliver(sealed))
         if not receivers:
             link.say(Nobody(tag))
@@ -252,17 +253,26 @@ class Signalling:
         return (self._reply_tag, *tags[: RENDEZVOUS_TAGS_MAX - 1])
 
     def register(self) -> None:
-        """Say under which tags we are found, if that has changed."""
+        """Say under which tags we are found, if that has changed: to members of ours and our servers alone.
+
+        Tags mean nothing to a stranger, but to one that serves as a rendezvous too they would say whose they are.
+        """
         tags = self._own_tags()
-        if tags != self._registered:
-            self._registered = tags
-            for link in self._links:
-                link.say(Register(tags))
+        for link in self._links:
+            link.tell(() if link.is_of_stranger else tags)
+
+    def register_soon(self) -> None:
+        """Do so within a second: somebody may be no stranger any more."""
+        self._stir.set()
 
     async def _keep_registered(self) -> None:
         while True:
             self.register()
-            await asyncio.sleep(REGISTER_S)
+            await asyncio.sleep(REGISTER_S_MIN)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REGISTER_S):
+                    await self._stir.wait()
+            self._stir.clear()
 
     # --- Reaching somebody ---
 
@@ -355,6 +365,8 @@ class Signalling:
             self._instead[tag] = Forward(following, sealed)
         routes = 0
         for link in list(self._links):
+            if link.is_of_stranger and link.connection.peer != offer.recipient:
+                continue  # it does not know how to find us for the answer
             if link.connection.peer == offer.recipient:
                 link.say(Deliver(sealed))  # on the connection itself, which may still work one way
             elif routes < SIGNAL_ROUTES_MAX:

@@ -10,7 +10,7 @@ import pytest
 from adapters.quic.network import QuicNetwork
 from adapters.simulation.internet.internet import PacketEvent, PacketFate
 from adapters.simulation.internet.machine import NODE_PORT
-from adapters.simulation.internet.nat import SYMMETRIC
+from adapters.simulation.internet.nat import PORT_RESTRICTED, SYMMETRIC
 from adapters.simulation.internet.reproducible import reproducible_transport
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind
@@ -19,6 +19,8 @@ from domain.connectivity.offer import Offer, open_offer, seal_offer
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.signal import (
     Deliver,
+    Forward,
+    Register,
     Signal,
     decode_signal,
     encode_signal,
@@ -34,7 +36,9 @@ from domain.limits import (
 )
 from domain.ports.network import Channel, Connection
 from node import Node, NodeConfig
-from tests.adapters.simulation.internet.nat_lab import LISTEN, NatLab
+from node.signalling import REGISTER_S
+from tests.adapters.simulation.internet.datagrams import until
+from tests.adapters.simulation.internet.nat_lab import LISTEN, RENDEZVOUS, NatLab
 from tests.unsound_keys import MIXED, NO_POINT
 
 Heard = TypeVar("Heard", bound=Signal)
@@ -198,3 +202,42 @@ async def test_a_stranger_is_told_neither_where_a_node_is_at_home_nor_its_port_a
         listed = open_offer(answer.sealed, key, now_us=now_us).candidates
         assert listed
         assert {kind for kind, _ in listed} == {CandidateKind.SERVER_REFLEXIVE}
+
+
+async def test_a_stranger_is_not_told_by_which_tags_a_node_is_found(seed: int) -> None:
+    """At a rendezvous, the tags would say whose they are."""
+    async with visited(NatLab(seed)) as (victim, visit):
+        await victim.create("shared")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2 * REGISTER_S):
+                await visit.signals.receive()
+
+
+async def test_offers_reach_a_node_though_others_registered_its_tags(seed: int) -> None:
+    """Four connections that know its tags, and a node whose tags change after that."""
+    lab = NatLab(seed)
+    lab.house("left", 1, PORT_RESTRICTED)
+    lab.internet.public_host("stranger", STRANGER)
+    async with (
+        lab.servers() as server,
+        lab.node("left") as left,
+        lab.stranger("stranger") as network,
+    ):
+        await asyncio.sleep(5.0)
+        await left.create("shared")
+        assert left._signalling is not None
+        tags = left._signalling._own_tags()
+        address = [f"{RENDEZVOUS}:{NODE_PORT}"]
+        for number in range(1, 5):
+            key = DeviceKey(bytes([number]) * 32)
+            squatter = Visit(network, await network.dial(server.peer_id, address, key=key))
+            await squatter.say(Register(tags))
+        await asyncio.sleep(1.0)
+        await left.create("another")
+        await asyncio.sleep(1.0)
+        sealed = bytes(range(100))
+        taken = list[bytes]()
+        left._signalling._take_offer = lambda link, sealed: taken.append(sealed)  # type: ignore[method-assign]
+        caller = await network.dial(server.peer_id, address, key=DeviceKey(bytes([9]) * 32))
+        await Visit(network, caller).say(Forward(tags[1], sealed))
+        await until(lambda: sealed in taken)

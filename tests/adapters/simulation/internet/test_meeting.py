@@ -14,8 +14,8 @@ from domain.connectivity.signal import Signal, encode_signal
 from domain.limits import OLD_KEY_S
 from domain.operations.control import Remove
 from domain.operations.kind import Kind
-from node import NodeConfig
-from node.signalling import REGISTER_S, Signalling, SignalLink
+from node import Node, NodeConfig
+from node.signalling import REGISTER_S, REGISTER_S_MIN, Signalling, SignalLink
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import (
     LEFT,
@@ -91,6 +91,25 @@ async def test_a_rendezvous_learns_neither_document_nor_text_nor_who_they_are(
     assert {bytes(left.peer_id), bytes(right.peer_id)}.isdisjoint(showing)
 
 
+async def test_members_tell_each_other_how_they_are_found(seed: int) -> None:
+    """Also who became one on a connection that was there before."""
+    lab = two_houses(seed)
+    async with lab.pair() as meeting:
+        await asyncio.sleep(2 * REGISTER_S_MIN)
+        for node, other in (meeting.nodes, meeting.nodes[::-1]):
+            assert node._signalling is not None
+            links = [
+                each for each in node._signalling._links if each.connection.peer == other.peer_id
+            ]
+            assert links
+            assert all(set(each.told) > set(tags_besides_reply(node)) for each in links)
+
+
+def tags_besides_reply(node: Node) -> tuple[bytes, ...]:
+    assert node._signalling is not None
+    return node._signalling._own_tags()[1:]
+
+
 async def test_no_server_is_sent_anything_lasting_in_clear(seed: int) -> None:
     """Everything that the rendezvous, the STUN server and the relay are sent or send, as it is on the wire."""
     lab = NatLab(seed)
@@ -148,9 +167,9 @@ async def test_who_was_away_is_found_and_who_was_removed_finds_nobody(seed: int)
             for each in range(hour - 3, hour + 3)
         }
         assert server._signalling is not None
-        assert len(server._signalling._by_tag) > 3  # Ada is found there
+        assert len(server._signalling._board.tags) > 3  # Ada is found there
         assert traces
-        assert traces.isdisjoint(server._signalling._by_tag)
+        assert traces.isdisjoint(server._signalling._board.tags)
         async with lab.node(LEFT) as bob:
             document = await bob.document(founded.id)
             await until(lambda: "without Eve" in str(document.text("body")))
