@@ -308,5 +308,6 @@ SERVER_SIGNALS_PER_S: Final = 20.0  # through our rendezvous come the offers of 
 SERVER_SIGNALS_BURST: Final = 100.0  # those of a large document after an outage
 STRANGER_OFFERS_PER_S: Final = 1.0  # answered, of all who are no members of ours together
 STRANGER_OFFERS_BURST: Final = 16.0  # people in one room join by one invite
-SIGNAL_ROUTES_MAX: Final = 4  # who an offer is sent through, and connections that get one
+SIGNAL_ROUTES_MAX: Final = 4  # who is asked at once for a peer, and connections that get an offer
+SIGNAL_LINKS_ASKED_MAX: Final = 32  # for one offer, while all know nobody: in 6 s, a message each
 OFFERS_ANSWERED_MAX: Final = 32  # offers being answered at once

@@ -9,8 +9,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain, pairwise, repeat
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Final
 
 from domain.connectivity.bucket import TokenBucket
@@ -28,6 +28,7 @@ from domain.connectivity.offer import (
     open_offer,
     seal_offer,
 )
+from domain.connectivity.search import Search, rank
 from domain.connectivity.server import RendezvousServer
 from domain.connectivity.signal import (
     Deliver,
@@ -36,32 +37,31 @@ from domain.connectivity.signal import (
     Register,
     Signal,
     decode_signal,
-    encode_signal,
     signal_channel,
 )
 from domain.connectivity.switchboard import Switchboard
 from domain.errors import ConnectionLostError, DialError, PeerError
 from domain.events import SecurityEvent
 from domain.identifiers import PeerId
+from domain.identity import can_be_sealed_to
 from domain.limits import (
     CANDIDATES_MAX,
     FORWARDS_BURST,
     FORWARDS_PER_S,
     MEETING_KEYS_MAX,
     OFFERS_ANSWERED_MAX,
-    RENDEZVOUS_TAGS_MAX,
     SERVER_SIGNALS_BURST,
     SERVER_SIGNALS_PER_S,
-    SIGNAL_ROUTES_MAX,
     STRANGER_OFFERS_BURST,
     STRANGER_OFFERS_PER_S,
 )
-from domain.ports.network import Channel, Connection
+from domain.ports.network import Connection
 from domain.ports.traversal import Traversal
 from node.environment import Environment
 from node.meeting import MeetingPlaces
 from node.rendezvous import RendezvousServers
 from node.runtime import Runtime
+from node.signal_link import SignalLink
 
 logger = logging.getLogger(__name__)
 
@@ -77,41 +77,13 @@ REGISTER_S_MIN: Final = 1.0
 """So long they are left alone then: members come by the hundred when a document is caught up with."""
 
 
-@dataclass(eq=False, slots=True)
-class SignalLink:
-    """The signals of one connection.
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """An offer of ours that waits for its answer, and the search for its recipient."""
 
-    Args:
-        connection: The connection.
-        channel: Its channel for signals.
-        is_known: Whether the peer shares a document with us, so that we hand on offers for it.
-        is_server: Whether it is a rendezvous of ours: whoever knows a tag of ours comes through it.
-        bucket: Bounds how many.
-        told: Under which tags it finds us, as far as it was told.
-    """
-
-    connection: Connection
-    channel: Channel
-    is_known: Callable[[], bool]
-    is_server: bool
-    bucket: TokenBucket
-    told: tuple[bytes, ...] = ()
-
-    @property
-    def is_of_stranger(self) -> bool:
-        """Whether the peer is neither a member of ours nor a rendezvous of ours."""
-        return not (self.is_server or self.is_known())
-
-    def tell(self, tags: tuple[bytes, ...]) -> None:
-        """Say under which tags we are found, if that has changed."""
-        if tags != self.told:
-            self.told = tags
-            self.say(Register(tags))
-
-    def say(self, signal: Signal) -> None:
-        """Send a signal, or drop it if the peer does not read."""
-        with suppress(ConnectionLostError):
-            self.channel.offer(encode_signal(signal))
+    offer: Offer
+    search: Search[SignalLink]
+    answered: asyncio.Future[Offer]
 
 
 class Signalling:
@@ -146,8 +118,8 @@ class Signalling:
         self._board = Switchboard[SignalLink](environment.entropy.draw)
         self._linked = asyncio.Event()
         self._stir = asyncio.Event()
-        self._waiting: dict[bytes, tuple[PeerId, asyncio.Future[Offer]]] = {}
-        self._instead: dict[bytes, Forward] = {}
+        self._waiting: dict[bytes, _Exchange] = {}
+        self._turn = 0
         self._log = OfferLog()
         self._answering = 0
         self._expected: set[PeerId] = set()
@@ -161,7 +133,6 @@ class Signalling:
             for is_direct in (False, True)
         }
         self._renewing: set[PeerId] = set()
-        self._reply_tag = environment.entropy.draw(TAG_BYTES)
         self.rendezvous = RendezvousServers(environment, runtime, traversal, self._attach_server)
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
@@ -182,11 +153,20 @@ class Signalling:
             burst=SERVER_SIGNALS_BURST if is_server else FORWARDS_BURST,
             now=self._environment.clock.now(),
         )
-        link = SignalLink(connection, channel, is_known, is_server, bucket)
+        link = SignalLink(
+            connection=connection,
+            channel=channel,
+            is_known=is_known,
+            is_server=is_server,
+            bucket=bucket,
+            reply_tag=self._environment.entropy.draw(TAG_BYTES),
+        )
         self._links[link] = None
         self._linked.set()
-        if not link.is_of_stranger:
-            link.tell(self._own_tags())
+        link.tell(self._own_tags())
+        if is_server:
+            for exchange in self._waiting.values():
+                self._ask(exchange, exchange.search.add(link))
         self._runtime.spawn(self._read(link), f"signals {connection.peer.short}")
         return link
 
@@ -222,10 +202,10 @@ class Signalling:
             case Deliver(sealed):
                 if link.bucket.take(self._environment.clock.now()):
                     self._take_offer(link, sealed)
-            case Nobody(tag):  # others may have it; who waits has a deadline
+            case Nobody(tag):  # nothing follows from one that was not asked for
                 logger.info("offer.nobody", extra={"server": link.connection.peer.short})
-                if tag in self._instead and link.bucket.take(self._environment.clock.now()):
-                    link.say(self._instead[tag])
+                for exchange in self._waiting.values():
+                    self._ask(exchange, exchange.search.nobody(link, tag))
 
     def _forward(self, link: SignalLink, tag: bytes, sealed: bytes) -> None:
         if not (self._serves_anybody or link.is_known()):
@@ -250,16 +230,13 @@ class Signalling:
             for key in self._places.own_keys(place)
             for hour in hours_around(self._hour)
         ]
-        return (self._reply_tag, *tags[: RENDEZVOUS_TAGS_MAX - 1])
+        return tuple(tags)
 
     def register(self) -> None:
-        """Say under which tags we are found, if that has changed: to members of ours and our servers alone.
-
-        Tags mean nothing to a stranger, but to one that serves as a rendezvous too they would say whose they are.
-        """
+        """Say under which tags we are found, if that has changed: to members of ours and our servers alone."""
         tags = self._own_tags()
         for link in self._links:
-            link.tell(() if link.is_of_stranger else tags)
+            link.tell(tags)
 
     def register_soon(self) -> None:
         """Do so within a second: somebody may be no stranger any more."""
@@ -314,6 +291,8 @@ class Signalling:
 
     async def _exchange(self, peer: PeerId, discovery_key: bytes | None, *, is_again: bool) -> None:
         """Exchange offers with a peer, and let the traversal probe where it may be."""
+        if not can_be_sealed_to(peer):  # others choose whom they name as a peer
+            raise DialError("wrong-key: nothing can be sealed to that peer")
         tags = self._tags_of(peer, discovery_key)
         nat = self._traversal.nat
         with_relay = keeps_relay(nat) or is_again
@@ -327,25 +306,24 @@ class Signalling:
             expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
             nat=self._traversal.nat,
             candidates=candidates,
-            reply_tag=self._reply_tag,
         )
         key = offer.probe_key(offer.sender)
         # The peer may probe before its answer is here.
         self._traversal.punch(peer, key, (), UNKNOWN)
-        answered: asyncio.Future[Offer] = asyncio.get_running_loop().create_future()
-        self._waiting[offer.offer_id] = (peer, answered)
+        exchange = _Exchange(
+            offer=offer,
+            search=Search(tags, self._rank_links(peer)),
+            answered=asyncio.get_running_loop().create_future(),
+        )
+        self._waiting[offer.offer_id] = exchange
         try:
-            self._send_offer(offer, tags)
+            self._send(exchange)
             async with asyncio.timeout(ANSWER_S_MAX):
-                answer = await answered
+                answer = await exchange.answered
         except TimeoutError:
             raise DialError("the peer did not answer through any rendezvous") from None
-        except OfferError as error:  # who put its id there is to blame: an invite, a member
-            raise DialError(str(error)) from error
         finally:
             del self._waiting[offer.offer_id]
-            for tag in tags:
-                self._instead.pop(tag, None)
         self._traversal.punch(peer, key, answer.candidates, answer.nat)
 
     def _tags_of(self, peer: PeerId, discovery_key: bytes | None) -> tuple[bytes, ...]:
@@ -357,21 +335,40 @@ class Signalling:
         tags = [rendezvous_tag(key, peer, hour=self._hour) for key in keys]
         return tuple(dict.fromkeys(tags))[:MEETING_KEYS_MAX]
 
-    def _send_offer(self, offer: Offer, tags: Sequence[bytes]) -> None:
-        """Send an offer under the first tag; under each next one where nobody is found under that before."""
-        sealed = seal_offer(offer, self._environment.key, self._environment.entropy.draw)
-        logger.info("offer.sent", extra={"peer": offer.recipient.short, "links": len(self._links)})
-        for tag, following in pairwise(tags):
-            self._instead[tag] = Forward(following, sealed)
-        routes = 0
-        for link in list(self._links):
-            if link.is_of_stranger and link.connection.peer != offer.recipient:
-                continue  # it does not know how to find us for the answer
-            if link.connection.peer == offer.recipient:
-                link.say(Deliver(sealed))  # on the connection itself, which may still work one way
-            elif routes < SIGNAL_ROUTES_MAX:
-                routes += 1
-                link.say(Forward(tags[0], sealed))
+    def _rank_links(self, peer: PeerId) -> list[SignalLink]:
+        """Who may hand on an offer to a peer, the likeliest first; no stranger, which could not find us either."""
+        near = {
+            member for place in self._places() if peer in place.members for member in place.members
+        }
+        links = [each for each in self._links if not each.is_of_stranger]
+        usable = [each for each in links if each.connection.peer != peer]
+        peers = [each for each in usable if not each.is_server]
+        self._turn += 1
+        return rank(
+            [each for each in usable if each.is_server],
+            [each for each in peers if each.connection.peer in near],
+            [each for each in peers if each.connection.peer not in near],
+            turn=self._turn,
+        )
+
+    def _send(self, exchange: _Exchange) -> None:
+        """Send an offer to whom it may concern; as answers come, to others (`Nobody`)."""
+        recipient = exchange.offer.recipient
+        logger.info("offer.sent", extra={"peer": recipient.short, "links": len(self._links)})
+        for link in self._links:
+            if link.connection.peer == recipient:  # which may still work one way
+                link.say(Deliver(self._seal(exchange.offer, link)))
+        for asked in exchange.search.begin():
+            self._ask(exchange, asked)
+
+    def _ask(self, exchange: _Exchange, asked: tuple[SignalLink, bytes] | None) -> None:
+        if asked is not None:
+            link, tag = asked
+            link.say(Forward(tag, self._seal(exchange.offer, link)))
+
+    def _seal(self, offer: Offer, link: SignalLink) -> bytes:
+        replied = replace(offer, reply_tag=link.reply_tag)
+        return seal_offer(replied, self._environment.key, self._environment.entropy.draw)
 
     def _take_offer(self, link: SignalLink, sealed: bytes) -> None:
         now_us = self._environment.clock.timestamp_us()
@@ -391,9 +388,10 @@ class Signalling:
             extra={"peer": offer.sender.short, "is_answer": offer.answers is not None},
         )
         if offer.answers is not None:
-            peer, waiting = self._waiting.get(offer.answers, (None, None))
-            if waiting is not None and peer == offer.sender and not waiting.done():
-                waiting.set_result(offer)
+            waiting = self._waiting.get(offer.answers)
+            is_asked = waiting is not None and waiting.offer.recipient == offer.sender
+            if waiting is not None and is_asked and not waiting.answered.done():
+                waiting.answered.set_result(offer)
             return
         if self._answering < OFFERS_ANSWERED_MAX:
             self._answering += 1

@@ -239,5 +239,5 @@ async def test_offers_reach_a_node_though_others_registered_its_tags(seed: int) 
         taken = list[bytes]()
         left._signalling._take_offer = lambda link, sealed: taken.append(sealed)  # type: ignore[method-assign]
         caller = await network.dial(server.peer_id, address, key=DeviceKey(bytes([9]) * 32))
-        await Visit(network, caller).say(Forward(tags[1], sealed))
+        await Visit(network, caller).say(Forward(tags[0], sealed))
         await until(lambda: sealed in taken)

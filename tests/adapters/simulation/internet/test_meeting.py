@@ -2,20 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
 from adapters.simulation.internet.internet import PacketEvent, PacketFate
+from adapters.simulation.internet.machine import NODE_PORT
 from adapters.simulation.internet.nat import PORT_RESTRICTED, SYMMETRIC
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
 from domain.connectivity.meeting import HOUR_S, rendezvous_tag
 from domain.connectivity.signal import Signal, encode_signal
-from domain.limits import OLD_KEY_S
+from domain.limits import OLD_KEY_S, SIGNAL_ROUTES_MAX
 from domain.operations.control import Remove
 from domain.operations.kind import Kind
-from node import Node, NodeConfig
-from node.signalling import REGISTER_S, REGISTER_S_MIN, Signalling, SignalLink
+from node import NodeConfig
+from node.signal_link import SignalLink
+from node.signalling import REGISTER_S, REGISTER_S_MIN, Signalling
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import (
     LEFT,
@@ -102,12 +105,42 @@ async def test_members_tell_each_other_how_they_are_found(seed: int) -> None:
                 each for each in node._signalling._links if each.connection.peer == other.peer_id
             ]
             assert links
-            assert all(set(each.told) > set(tags_besides_reply(node)) for each in links)
+            assert all(set(each.told) > set(node._signalling._own_tags()) for each in links)
 
 
-def tags_besides_reply(node: Node) -> tuple[bytes, ...]:
-    assert node._signalling is not None
-    return node._signalling._own_tags()[1:]
+async def test_two_who_have_other_peers_meet_again_after_the_rendezvous_has_restarted(
+    seed: int,
+) -> None:
+    """Each has four connections that are older than the new one to the rendezvous, to peers that know nobody."""
+    lab = two_houses(seed)
+    await lab.stun.start()
+    await lab.turn.start()
+    serving = NodeConfig(listen=f"{RENDEZVOUS}:{NODE_PORT}", is_rendezvous=True)
+    async with AsyncExitStack() as stack:
+        async with lab.node("rendezvous", serving) as server:
+            lab.via = (f"{server.peer_id}@{RENDEZVOUS}:{NODE_PORT}",)
+            pair = [await stack.enter_async_context(lab.node(each)) for each in (RIGHT, LEFT)]
+            right, left = pair
+            for number in range(2 * SIGNAL_ROUTES_MAX):
+                name = f"peer {number}"
+                lab.internet.public_host(name, f"198.51.100.{60 + number}")
+                peer = await stack.enter_async_context(lab.node(name, NodeConfig(listen=LISTEN)))
+                founded = await pair[number % 2].create("other")
+                await (await peer.join(await founded.invite())).synced()
+            shared = await right.create("shared")
+            await (await left.join(await shared.invite())).synced()
+        async with lab.node("rendezvous", serving):
+            await asyncio.sleep(30.0)
+            for node, other in ((left, right), (right, left)):
+                known = node.peers.known[other.peer_id]
+                if known.link is not None:
+                    known.link.connection.close(0, "the test")
+                known.addresses = ()
+            await asyncio.sleep(1.0)
+            async with asyncio.timeout(30.0):
+                await until(lambda: right.peers.known[left.peer_id].link is not None)
+    lab.turn.close()
+    lab.stun.close()
 
 
 async def test_no_server_is_sent_anything_lasting_in_clear(seed: int) -> None:
