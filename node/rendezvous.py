@@ -71,8 +71,7 @@ class RendezvousServers:
         failures = 0
         while True:
             try:
-                is_blocked = self._traversal.nat.mapping is Mapping.BLOCKED
-                connection = await self._dial(server, by_relay=is_blocked or failures % 2 == 1)
+                connection = await self._dial(server, by_relay=self._goes_by_relay(failures))
             except NetworkError as error:
                 logger.info("rendezvous.unreachable", extra={"error": str(error)})
                 await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
@@ -82,6 +81,11 @@ class RendezvousServers:
             logger.info("rendezvous.connected")
             self._attach(connection)
             await connection.wait_closed()
+
+    def _goes_by_relay(self, failures: int) -> bool:
+        """Where no STUN server answers UDP looks blocked, and may not be: a direct dial takes its turn there too."""
+        starts_by_relay = self._traversal.nat.mapping is Mapping.BLOCKED
+        return self._traversal.has_relay and starts_by_relay == (failures % 2 == 0)
 
     async def _dial(self, server: RendezvousServer, *, by_relay: bool) -> Connection:
         day = self._environment.clock.timestamp_us() // 1_000_000 // DAY_S
@@ -99,9 +103,7 @@ class RendezvousServers:
         for server in self._servers:
             started = self._environment.clock.now()
             try:
-                connection = await self._dial(
-                    server, by_relay=self._traversal.nat.mapping is Mapping.BLOCKED
-                )
+                connection = await self._dial(server, by_relay=self._goes_by_relay(0))
             except NetworkError as error:
                 reports.append(ServerReport(server=str(server.address), error=str(error)))
                 continue

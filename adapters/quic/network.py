@@ -261,19 +261,11 @@ class QuicNetwork(NetworkInterface):
 
     async def _resolve(self, text: str) -> list[Source]:
         """The socket addresses behind an address, as far as our socket can reach them."""
-        endpoint = self._check_open()
-        address = parse_address(text)
-        try:
-            ip_address(address.host)
-            candidates = [address]
-        except ValueError:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                address.host, address.port, type=socket.SOCK_DGRAM
-            )
-            candidates = [Address.from_host(str(entry[4][0]), address.port) for entry in found]
-        family = endpoint.socket.family
+        family = self._check_open().socket.family
         remotes: list[Source] = [
-            remote for each in candidates if (remote := to_socket_address(each, family)) is not None
+            remote
+            for each in await _look_up(text)
+            if (remote := to_socket_address(each, family)) is not None
         ]
         if not remotes:
             raise DialError("our socket cannot reach addresses of that family")
@@ -282,19 +274,19 @@ class QuicNetwork(NetworkInterface):
     async def dial_by_relay(
         self, peer: PeerId, addresses: Sequence[str], *, key: DeviceKey | None = None
     ) -> Connection:
-        """Connect to a peer at the first of its IP addresses that answers our port at a relay.
+        """Connect to a peer at the first of its addresses that answers our port at a relay.
 
         Raises:
             DialError: Nobody answered.
             HandshakeError: Somebody answered who is not the peer.
         """
         for text in addresses:
-            with contextlib.suppress(AddressError, DialError):
-                address = parse_address(text)
-                if is_public(address):
-                    return await self.dial_on(
-                        peer, Path((address.host, address.port, RELAYED)), key=key
-                    )
+            with contextlib.suppress(AddressError, OSError):
+                found = [each for each in await _look_up(text) if is_public(each)]
+                for address in found[:RESOLVED_MAX]:
+                    path = Path((address.host, address.port, RELAYED))
+                    with contextlib.suppress(DialError):
+                        return await self.dial_on(peer, path, key=key)
         raise DialError("nobody answered through the relay")
 
     async def dial_on(
@@ -403,3 +395,16 @@ class QuicNetwork(NetworkInterface):
         if self._endpoint is None:
             raise NetworkError("the network is not started")
         return self._endpoint
+
+
+async def _look_up(text: str) -> list[Address]:
+    """The IP addresses behind an address, which may have a name in it."""
+    address = parse_address(text)
+    try:
+        ip_address(address.host)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            address.host, address.port, type=socket.SOCK_DGRAM
+        )
+        return [Address.from_host(str(entry[4][0]), address.port) for entry in found]
+    return [address]

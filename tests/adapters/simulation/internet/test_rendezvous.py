@@ -1,0 +1,70 @@
+"""A node stays with its rendezvous servers whatever else fails, and does not let them know it for long."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.simulation.internet.machine import NODE_PORT
+from adapters.simulation.internet.nat import PORT_RESTRICTED
+from adapters.simulation.internet.reproducible import reproducible_transport
+from adapters.simulation.internet.router import UDP_BLOCKED
+from domain.connectivity.nat import Mapping
+from node import Node, NodeConfig
+from node.rendezvous import RECONNECT_S
+from tests.adapters.simulation.internet.datagrams import until
+from tests.adapters.simulation.internet.nat_lab import (
+    LEFT,
+    LISTEN,
+    RENDEZVOUS,
+    STUN,
+    TURN,
+    NatLab,
+)
+
+SERVING = NodeConfig(listen=f"{RENDEZVOUS}:{NODE_PORT}", is_rendezvous=True)
+
+
+@pytest.fixture(autouse=True)
+async def _reproducible(seed: int) -> AsyncIterator[None]:
+    with reproducible_transport(seed, asyncio.get_running_loop().time):
+        yield
+
+
+def is_linked(node: Node) -> bool:
+    assert node._signalling is not None
+    return any(each.is_server for each in node._signalling._links)
+
+
+async def test_a_node_returns_to_its_rendezvous_though_no_stun_server_answers(seed: int) -> None:
+    """UDP looks blocked then, and there is no relay."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    await lab.stun.start()
+    async with lab.node("rendezvous", SERVING) as server:
+        via = (f"{server.peer_id}@{RENDEZVOUS}:{NODE_PORT}",)
+        running = lab.node(LEFT, NodeConfig(listen=LISTEN, stun=(STUN,), via=via))
+        left = await running.__aenter__()
+        await until(lambda: is_linked(left))
+        lab.stun.close()
+        traversal = left.environment.traversal
+        assert traversal is not None
+        await until(lambda: traversal.nat.mapping is Mapping.BLOCKED)
+    await until(lambda: not is_linked(left))
+    async with lab.node("rendezvous", SERVING):
+        async with asyncio.timeout(2 * RECONNECT_S[-1]):
+            await until(lambda: is_linked(left))
+        await running.__aexit__(None, None, None)
+
+
+async def test_a_rendezvous_with_a_name_is_reached_by_the_relay_too(seed: int) -> None:
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED, UDP_BLOCKED)
+    async with lab.servers() as server:
+        config = NodeConfig(
+            listen=LISTEN,
+            turn=(f"turn:user:password@{TURN}",),
+            via=(f"{server.peer_id}@rendezvous:{NODE_PORT}",),
+        )
+        async with lab.node(LEFT, config) as left, asyncio.timeout(20.0):
+            await until(lambda: is_linked(left))
