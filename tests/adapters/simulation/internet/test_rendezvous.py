@@ -10,6 +10,7 @@ from adapters.simulation.internet.nat import PORT_RESTRICTED
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
 from domain.connectivity.nat import Mapping
+from domain.identifiers import PeerId
 from node import Node, NodeConfig
 from node.rendezvous import RECONNECT_S
 from tests.adapters.simulation.internet.datagrams import until
@@ -22,6 +23,7 @@ from tests.adapters.simulation.internet.nat_lab import (
     NatLab,
 )
 
+DAY_S = 600
 SERVING = NodeConfig(listen=f"{RENDEZVOUS}:{NODE_PORT}", is_rendezvous=True)
 
 
@@ -68,3 +70,29 @@ async def test_a_rendezvous_with_a_name_is_reached_by_the_relay_too(seed: int) -
         )
         async with lab.node(LEFT, config) as left, asyncio.timeout(20.0):
             await until(lambda: is_linked(left))
+
+
+async def test_each_day_a_rendezvous_knows_a_node_by_another_name_and_none_is_missed(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is found all the time: the name of the day before stays until the new one serves."""
+    monkeypatch.setattr("node.rendezvous.DAY_S", DAY_S)
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    async with lab.servers() as server, lab.node(LEFT) as left:
+        await left.create("shared")
+        assert server._signalling is not None
+        assert left._signalling is not None
+        board, tags = server._signalling._board, set(left._signalling._own_tags())
+        await until(lambda: tags <= board.tags)
+        names, lasting = set[PeerId](), list[set[bytes]]()
+        for _ in range(3 * DAY_S):
+            await asyncio.sleep(1.0)
+            names.update(each.connection.peer for each in board._tags)
+            assert tags <= board.tags
+            lasting += [set(each) - tags for each in board._tags.values()]
+        assert 3 <= len(names) <= 4
+        assert left.peer_id not in names
+        replies = {frozenset(each) for each in lasting if each}
+        assert len(replies) == len(names)  # nor do the tags for answers stay
+        assert len(board._tags) == 1
