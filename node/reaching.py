@@ -70,10 +70,12 @@ class ReachingNetwork(NetworkInterface):
         A life cycle that is given takes the steps of dialling the known addresses; a connection by another way has its
         own.
         """
+        servers = []
         for each in addresses:
             if is_rendezvous(each):
                 with suppress(ConfigurationError):
-                    self._signalling.rendezvous.use(RendezvousServer.parse(each))
+                    servers.append(RendezvousServer.parse(each))
+        self._signalling.rendezvous.use(servers, peer)
         addresses = [each for each in addresses if not is_rendezvous(each)]
         race = _Race(self._runtime, peer)
         if addresses:

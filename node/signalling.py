@@ -133,7 +133,13 @@ class Signalling:
             for is_direct in (False, True)
         }
         self._renewing: set[PeerId] = set()
-        self.rendezvous = RendezvousServers(environment, runtime, traversal, self._attach_server)
+        self.rendezvous = RendezvousServers(
+            environment,
+            runtime,
+            traversal,
+            attach=self._attach_server,
+            is_member=self._is_member,
+        )
 
     def start(self, servers: Sequence[RendezvousServer]) -> None:
         """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""

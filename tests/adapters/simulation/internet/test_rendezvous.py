@@ -10,14 +10,19 @@ from adapters.simulation.internet.nat import PORT_RESTRICTED
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
 from domain.connectivity.nat import Mapping
-from domain.identifiers import PeerId
+from domain.errors import DialError
+from domain.identifiers import DocumentId, PeerId
+from domain.identity import DeviceKey
+from domain.invite import Invite
+from domain.limits import SERVERS_LEARNT_MAX
 from node import Node, NodeConfig
-from node.rendezvous import RECONNECT_S
+from node.rendezvous import RECONNECT_S, REVIEW_S, UNUSED_S
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import (
     LEFT,
     LISTEN,
     RENDEZVOUS,
+    RIGHT,
     STUN,
     TURN,
     NatLab,
@@ -96,3 +101,47 @@ async def test_each_day_a_rendezvous_knows_a_node_by_another_name_and_none_is_mi
         replies = {frozenset(each) for each in lasting if each}
         assert len(replies) == len(names)  # nor do the tags for answers stay
         assert len(board._tags) == 1
+
+
+def greedy_invite(number: int) -> str:
+    """An invite by nobody, which names many rendezvous servers, also of other managers."""
+    key = DeviceKey(bytes([number]) * 32)
+    servers = [
+        f"{DeviceKey(bytes([number, each]) * 16).peer}@198.51.100.{100 + each}:1"
+        for each in range(2 * SERVERS_LEARNT_MAX)
+    ]
+    return Invite(
+        document=DocumentId(bytes(32)),
+        name="",
+        inviter=key.peer,
+        expires_us=2**60,
+        key=key,
+        addresses=tuple(servers[:9]),
+        others=((DeviceKey(bytes([number, 99]) * 16).peer, tuple(servers[9:])),),
+    ).encode(key)
+
+
+async def test_invites_that_name_many_rendezvous_keep_no_other_from_being_used(seed: int) -> None:
+    """They take no place of those that are configured, nor of those that lead to members, and give theirs up soon."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    lab.house(RIGHT, 2, PORT_RESTRICTED)
+    async with lab.servers(), lab.node(RIGHT) as right:
+        await asyncio.sleep(5.0)
+        founded = await right.create("shared")
+        invite = await founded.invite()
+        own = f"{DeviceKey(bytes([7]) * 32).peer}@198.51.100.99:1"
+        async with lab.node(LEFT, NodeConfig(listen=LISTEN, via=(own,))) as left:
+            assert left._signalling is not None
+            rendezvous = left._signalling.rendezvous
+            for number in (1, 2):
+                with pytest.raises(DialError):
+                    await left.join(greedy_invite(number))
+            await (await left.join(invite)).synced()
+            with pytest.raises(DialError):
+                await left.join(greedy_invite(3))
+            used = set(map(str, rendezvous.servers))
+            assert {own, *lab.via} <= used
+            assert len(used) <= SERVERS_LEARNT_MAX + 1
+            await asyncio.sleep(UNUSED_S + 2 * REVIEW_S)
+            assert set(map(str, rendezvous.servers)) == {own, *lab.via}
