@@ -71,6 +71,8 @@ LINK_S_MAX: Final = 8.0
 """The first connection to a rendezvous: a dial that fails (3 s), and one by a relay that has to be had first (4 s)."""
 RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
+LOOK_AGAIN_S: Final = 5.0
+"""So long what the servers said last is good enough for peers that are not connected: many may come at once."""
 REGISTER_S: Final = 30.0
 """How often tags are looked at: the hour changes, and so do secrets and invites."""
 REGISTER_S_MIN: Final = 1.0
@@ -120,6 +122,7 @@ class Signalling:
         self._stir = asyncio.Event()
         self._waiting: dict[bytes, _Exchange] = {}
         self._turn = 0
+        self._look_at = 0.0
         self._log = OfferLog()
         self._answering = 0
         self._expected: set[PeerId] = set()
@@ -422,6 +425,21 @@ class Signalling:
         is_inviting = any(place.invite_keys for place in self._places())
         return peer in self._expected or (is_inviting and not link.is_of_stranger)
 
+    def _looks_again(self, peer: PeerId) -> bool:
+        """Whether an answer waits until we have asked where we may be reached now; that counts as asking.
+
+        A port at a relay that is gone leads to nobody, and is not missed before its next refresh, in minutes. If
+        packets still came through it the peer would be there.
+        """
+        if self._traversal.is_dark(peer):
+            return True
+        has_way = self._traversal.is_relayed(peer) is not None
+        now = self._environment.clock.now()
+        if has_way or not self._traversal.has_relay or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_AGAIN_S
+        return True
+
     async def _answer(self, link: SignalLink, offer: Offer, *, is_member: bool) -> None:
         traversal, own = self._traversal, self._environment.key.peer
         is_expected = is_member or self._is_expected(link, offer.sender)
@@ -434,7 +452,7 @@ class Signalling:
             candidates = await traversal.candidates(
                 with_relay=is_expected
                 and wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
-                is_fresh=is_expected and traversal.is_dark(offer.sender),
+                is_fresh=is_expected and self._looks_again(offer.sender),
             )
             if is_expected:
                 candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]

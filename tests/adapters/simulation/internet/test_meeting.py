@@ -143,6 +143,24 @@ async def test_two_who_have_other_peers_meet_again_after_the_rendezvous_has_rest
     lab.stun.close()
 
 
+async def test_who_only_answers_offers_no_port_of_a_relay_that_has_restarted(seed: int) -> None:
+    """The relay has forgotten the port, and says so only when it is asked."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, SYMMETRIC)
+    lab.house(RIGHT, 2, PORT_RESTRICTED)
+    async with lab.servers(), lab.node(LEFT) as left:
+        without_relay = NodeConfig(listen=LISTEN, stun=(STUN,), via=lab.via)
+        founded = await left.create("shared")
+        async with lab.node(RIGHT, without_relay) as right:
+            await (await right.join(await founded.invite())).synced()
+        await asyncio.sleep(20.0)
+        left.peers.known[right.peer_id].is_wanted = False  # so that it is right who begins
+        lab.turn.close()
+        await lab.turn.start()
+        async with lab.node(RIGHT, without_relay) as right, asyncio.timeout(20.0):
+            await until(lambda: right.peers.known[left.peer_id].link is not None)
+
+
 async def test_no_server_is_sent_anything_lasting_in_clear(seed: int) -> None:
     """Everything that the rendezvous, the STUN server and the relay are sent or send, as it is on the wire."""
     lab = NatLab(seed)
