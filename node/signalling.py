@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from domain.connectivity.bucket import TokenBucket
-from domain.connectivity.candidate import CandidateKind, is_public
+from domain.connectivity.candidate import CandidateKind, for_strangers
 from domain.connectivity.meeting import HOUR_S, hours_around, rendezvous_tag
 from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
 from domain.connectivity.offer import (
@@ -457,11 +457,7 @@ class Signalling:
             if is_expected:
                 candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]
             else:
-                candidates = tuple(
-                    each
-                    for each in candidates
-                    if each.kind is not CandidateKind.RELAYED and is_public(each.address)
-                )
+                candidates = for_strangers(candidates)
             answer = Offer(
                 offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
                 sender=own,

@@ -116,3 +116,12 @@ def take_candidates(value: object) -> tuple[Candidate, ...]:
         if kind in OFFERED and is_probable(address):
             found[Candidate(CandidateKind(kind), address)] = None
     return tuple(found)
+
+
+def for_strangers(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Leave out what a stranger is not to learn, where we are at home, and what costs a port at a relay."""
+    return tuple(
+        each
+        for each in candidates
+        if each.kind is not CandidateKind.RELAYED and is_public(each.address)
+    )
