@@ -131,8 +131,12 @@ class QuicEngine(Protocol):
         """Begin the handshake, as a client."""
 
     @abstractmethod
-    def receive(self, datagrams: Sequence[bytes], now: float) -> None:
-        """Take what came in a row. Whatever it holds, the worst that follows is the end of this connection."""
+    def receive(self, datagrams: Sequence[bytes], now: float) -> int:
+        """Take what came in a row; how many bytes of it the peer has sent just now, beyond doubt.
+
+        Whatever it holds, the worst that follows is the end of this connection, if the peer has sent it, and nothing
+        if somebody else has.
+        """
 
     @abstractmethod
     def datagrams(self, now: float) -> list[bytes]:

@@ -205,24 +205,28 @@ class PeerConnection(Connection):
         self._engine.dial(self._host.now())
         self._flush()
 
-    def take(self, datagrams: Sequence[bytes], source: Source) -> None:
-        """Take datagrams that came in a row from one place; `flush` follows after the last ones of a batch."""
+    def take(self, datagrams: Sequence[bytes], source: Source) -> bool:
+        """Take datagrams that came in a row from one place; whether a `flush` has to follow after the batch."""
         # The listener is done first, and may then go on by a better way, before the dialler's prober knows of it.
         is_answered = self.is_dialler and self.has_heard
         if not is_answered and not self._path.admits(source):
-            return
-        self._path.note_received(source, sum(map(len, datagrams)))
+            return False
+        now = self._host.now()
+        datagrams = datagrams[: self._path.ration(source, len(datagrams), now)]
         if self._lost is not None:
             self._say_farewell()
-            return
-        now = self._host.now()
-        self._silence.take_packet(now)
+            return True
         try:
-            self._engine.receive(datagrams, now)
+            read_bytes = self._engine.receive(datagrams, now)
         except Exception:
             # aioquic checks most of what a peer can send, not all of it.
             _logger.exception("quic.datagram.failed", extra={"remote": self.remote_address})
             self.close(CloseCode.PROTOCOL_ERROR, "a datagram could not be processed")
+            return True
+        if read_bytes:  # anybody can send what we cannot read, or what the peer has sent once more
+            self._path.note_received(source, read_bytes, len(datagrams))
+            self._silence.take_packet(now)
+        return read_bytes > 0 or self._agreement is None
 
     def flush(self) -> None:
         """Act on what was received and send what there is to send."""

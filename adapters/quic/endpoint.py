@@ -133,8 +133,8 @@ class Endpoint(ConnectionHost[PeerConnection]):
         """Take a batch of datagrams; each connection that got some acts on them once."""
         touched: dict[PeerConnection, None] = {}
         for connection, source, datagrams in self._runs(batch):
-            connection.take(datagrams, source)
-            touched[connection] = None
+            if connection.take(datagrams, source):
+                touched[connection] = None
         for connection in touched:
             connection.flush()
             if connection in self._half_open and not connection.has_heard:

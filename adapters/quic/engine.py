@@ -31,6 +31,7 @@ from aioquic.quic.connection import (
     QuicConnection,
     QuicConnectionState,
     QuicNetworkPath,
+    QuicReceiveContext,
 )
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
@@ -52,13 +53,15 @@ from adapters.quic.boundary import (
 from adapters.quic.congestion import CongestionControl, Pacer
 from adapters.quic.credit import ReceiveBudget, ReceiveCredit
 from adapters.quic.scheduler import ServiceOrder
-from adapters.quic.shortcut import one_packet, read_row, write_row
+from adapters.quic.shortcut import is_readable, one_packet, read_row, write_row
 from adapters.quic.streams import StreamTable
 from domain.connectivity.bucket import TokenBucket
 from domain.limits import (
     IDLE_DATAGRAMS_BURST,
     IDLE_DATAGRAMS_PER_S,
     STREAMS_UNREAD_MAX,
+    UNREADABLE_DATAGRAMS_BURST,
+    UNREADABLE_DATAGRAMS_PER_S,
     UNSENT_BYTES_MAX,
     UNSENT_BYTES_MIN,
     UNSENT_S,
@@ -114,6 +117,10 @@ class Engine(QuicConnection):
         self._idle_datagrams = TokenBucket(
             rate=IDLE_DATAGRAMS_PER_S, burst=IDLE_DATAGRAMS_BURST, now=0.0
         )
+        self._unreadable_datagrams = TokenBucket(
+            rate=UNREADABLE_DATAGRAMS_PER_S, burst=UNREADABLE_DATAGRAMS_BURST, now=0.0
+        )
+        self._packets_read = 0
         self._stream_table = StreamTable()
         super().__init__(
             configuration=configuration,
@@ -275,16 +282,28 @@ class Engine(QuicConnection):
         self._loss._pto_count = 0
         self.ping()
 
-    def receive(self, datagrams: Sequence[bytes], now: float) -> None:
-        """Take datagrams that came in a row; of those that bring nothing, only so many."""
+    def receive(self, datagrams: Sequence[bytes], now: float) -> int:
+        """Take datagrams that came in a row; of those that bring nothing, only so many.
+
+        Anybody can send what we cannot read, so that costs the peer nothing: beyond a bound we glance before we read.
+        """
         self._now = now
-        position = 0
-        # One that is not looked at is lost, as on any link.
-        while position < len(datagrams) and self._idle_datagrams.take(now):
-            before = self._progress()
-            position += self._receive(datagrams[position:], now)
-            if self._progress() != before:
-                self._idle_datagrams.give()
+        position = read_bytes = 0  # one that is not looked at is lost, as on any link
+        while position < len(datagrams) and self._idle_datagrams.refill(now) >= 1:
+            is_flooded = self._unreadable_datagrams.refill(now) < 1
+            if is_flooded and not is_readable(self, datagrams[position]):
+                position += 1
+                continue
+            packets_read, progress = self._packets_read, self._progress()
+            count = self._receive(datagrams[position:], now)
+            if self._packets_read == packets_read:
+                self._unreadable_datagrams.take(now)
+            else:
+                read_bytes += sum(map(len, datagrams[position : position + count]))
+                if self._progress() == progress:
+                    self._idle_datagrams.take(now)
+            position += count
+        return read_bytes
 
     def _progress(self) -> tuple[int, int, int]:
         """Changes with whatever a datagram is good for: events, data, or that something of ours has arrived."""
@@ -302,6 +321,8 @@ class Engine(QuicConnection):
         if not count:
             self.receive_datagram(datagrams[0], VIRTUAL_ADDRESS, now)
             count = 1
+        else:
+            self._packets_read += count
         if space.ack_at is None:
             space.ack_at = due
             return count
@@ -376,6 +397,15 @@ class Engine(QuicConnection):
     @_streams_queue.setter
     def _streams_queue(self, streams: Iterable[QuicStream]) -> None:
         self._stream_table.keep_active(streams)
+
+    def _payload_received(
+        self,
+        context: QuicReceiveContext,
+        plain: bytes,
+        crypto_frame_required: bool = False,  # noqa: FBT001, FBT002 - aioquic's signature
+    ) -> tuple[bool, bool]:
+        self._packets_read += 1
+        return super()._payload_received(context, plain, crypto_frame_required)
 
     def _on_max_stream_data_delivery(self, delivery: QuicDeliveryState, stream: QuicStream) -> None:
         super()._on_max_stream_data_delivery(delivery, stream)

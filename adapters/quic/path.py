@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 from adapters.quic.prober import Prober
 from adapters.quic.source import Source, pair_of
 from domain.connectivity.address import Address
+from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.candidate import CandidateKind
 from domain.connectivity.probe import ProbeKey
 from domain.identifiers import PeerId
-from domain.limits import SILENCE_S
+from domain.limits import SILENCE_S, STRANGE_DATAGRAMS_BURST, STRANGE_DATAGRAMS_PER_S
 
 _CLOCK_S: Final = 0.001
 """What an event loop's timer may be early by."""
@@ -58,6 +59,9 @@ class Path:
         self._kind = kind
         self._is_open = True
         self._is_silence_watched = False
+        self._strange = TokenBucket(
+            rate=STRANGE_DATAGRAMS_PER_S, burst=STRANGE_DATAGRAMS_BURST, now=0.0
+        )
 
     @property
     def address(self) -> Address:
@@ -95,11 +99,28 @@ class Path:
         """Whether a datagram from there may be looked at."""
         return self.prober is not None or source == self.remote
 
+    def ration(self, source: Source, count: int, now: float) -> int:
+        """How many of so many datagrams from there may be looked at: all, where the peer has answered before.
+
+        From elsewhere, few, unless they turn out to be the peer's: whoever knows a connection id can send there.
+        """
+        if self._is_known(source):
+            return count
+        return self._strange.take_some(count, now)
+
+    def _is_known(self, source: Source) -> bool:
+        if source == self.remote or self.prober is None:
+            return source == self.remote
+        state = self.prober.table.states.get(pair_of(source))
+        return state is not None and state.answered_at is not None
+
     # --- What passes ---
 
-    def note_received(self, source: Source, size_bytes: int) -> None:
-        """A datagram of the connection has come from there."""
+    def note_received(self, source: Source, size_bytes: int, count: int = 1) -> None:
+        """So many datagrams have come from there that are the peer's beyond doubt."""
         self.bytes_received += size_bytes
+        if not self._is_known(source):
+            self._strange.give(count)
         if self.prober is None:
             return
         self.prober.unanswered_since = None

@@ -112,9 +112,10 @@ class Prober:
         """
         now, before = self.now(), self.table.heard_at
         answers = self.table.receive(data, pair_of(source), now)
-        self.unanswered_since = None
-        if self.heard is not None and self.table.heard_at > before:
-            self.heard(now)
+        if self.table.heard_at > before:  # anybody can send once more what the peer has sent
+            self.unanswered_since = None
+            if self.heard is not None:
+                self.heard(now)
         self._send(answers)
         self.poke()
 

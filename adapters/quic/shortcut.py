@@ -28,6 +28,8 @@ LookUp = Callable[[int], QuicStream | None]
 DATAGRAM_BYTES_MIN: Final = 1_000
 """Smaller ones are hardly bulk; most carry other frames too, and would be decrypted twice."""
 _TAG_BYTES: Final = 16
+_SAMPLE_END: Final = 4 + 16
+"""How far from the packet number on header protection looks (RFC 9001, 5.4.2)."""
 _NUMBER_BYTES: Final = 2
 _FORM: Final = 0xC0
 _SHORT_HEADER: Final = 0x40
@@ -55,7 +57,7 @@ def read_row(
     """
     count = 0
     if _is_steady(connection):
-        row = _Row(connection, look_up)
+        row = _Row(connection, look_up, connection.host_cid)
         for data in datagrams:
             if not row.take(data):
                 break
@@ -63,6 +65,21 @@ def read_row(
         if count:
             row.finish(count, now)
     return count
+
+
+def is_readable(connection: QuicConnection, data: bytes) -> bool:
+    """Whether a datagram is a packet under the present keys that is new; without any effect.
+
+    A tenth of what aioquic does to refuse one: that makes keys for each that might begin a new phase of them.
+    """
+    name = data[1 : 1 + len(connection.host_cid)]
+    return (
+        connection._cryptos[tls.Epoch.ONE_RTT].recv.is_valid()
+        and len(data) >= 1 + len(name) + _SAMPLE_END
+        and data[0] & _FORM == _SHORT_HEADER
+        and any(each.cid == name for each in connection._host_cids)
+        and _Row(connection, lambda _: None, name).open(data) is not None
+    )
 
 
 def _is_steady(connection: QuicConnection) -> bool:
@@ -86,10 +103,10 @@ class _Row:
         "_offset", "_parts", "_space", "_stream", "_stream_id", "_unmask",
     )  # fmt: skip
 
-    def __init__(self, connection: QuicConnection, look_up: LookUp) -> None:
+    def __init__(self, connection: QuicConnection, look_up: LookUp, name: bytes) -> None:
         self._connection = connection
         self._look_up = look_up
-        self._name = connection.host_cid
+        self._name = name
         keys = connection._cryptos[tls.Epoch.ONE_RTT].recv
         assert keys.hp is not None
         assert keys.aead is not None
@@ -112,12 +129,24 @@ class _Row:
             or not data.startswith(name, 1)
         ):
             return False
+        opened = self.open(data)
+        if opened is None:
+            return False
+        first, number, payload = opened
+        if not self._take_frame(payload):
+            return False
+        self._next_number, self._first_byte = number + 1, first
+        return True
+
+    def open(self, data: bytes) -> tuple[int, int, bytes] | None:
+        """Decrypt a datagram: its first byte, its number and its payload; None where it is not the next packet."""
+        name = self._name
         # Header protection: RFC 9001, 5.4.
         at = 1 + len(name)
         mask = self._unmask(data[at + 4 : at + 20])
         first = data[0] ^ (mask[0] & 0x1F)
         if first & _RESERVED_BITS or (first & _KEY_PHASE) >> 2 != self._key_phase:
-            return False
+            return None
         length = (first & 0x03) + 1
         end = at + length
         sent = int.from_bytes(data[at:end], "big") ^ int.from_bytes(mask[1 : 1 + length], "big")
@@ -127,16 +156,12 @@ class _Row:
         )
         is_next = expected is None or number == expected
         if not is_next or number in self._space.received_packets:
-            return False
+            return None
         header = b"%c%b%b" % (first, name, sent.to_bytes(length, "big"))
         try:
-            payload = self._decrypt(data[end:], header, number)
+            return first, number, self._decrypt(data[end:], header, number)
         except CryptoError:
-            return False
-        if not self._take_frame(payload):
-            return False
-        self._next_number, self._first_byte = number + 1, first
-        return True
+            return None
 
     def _take_frame(self, payload: bytes) -> bool:
         """Add a payload, if it is one STREAM frame (RFC 9000, 19.8) with the next bytes."""

@@ -31,6 +31,12 @@ class TokenBucket:
         self.tokens -= 1
         return True
 
+    def take_some(self, count: int, now: float) -> int:
+        """Take so many tokens, or as many as there are; how many."""
+        taken = min(count, int(self.refill(now)))
+        self.tokens -= taken
+        return taken
+
     def give(self, count: float = 1.0) -> None:
         """Put tokens back."""
         self.tokens = min(self._burst, self.tokens + count)

@@ -38,10 +38,10 @@ def buffer_bytes(engine: Engine) -> int:
 @pytest.mark.parametrize(
     "name",
     [
-        "_ack_delay", "_close_event", "_close_pending", "_consume_peer_cid", "_crypto_buffers", "_handshake_confirmed",
-        "_is_client", "_local_max_data", "_local_max_streams_bidi", "_local_max_streams_uni",
-        "_local_next_stream_id_uni", "_loss", "_network_paths", "_remote_max_streams_uni", "_spaces", "_state",
-        "_streams", "_streams_queue",
+        "_ack_delay", "_close_event", "_close_pending", "_consume_peer_cid", "_crypto_buffers", "_cryptos",
+        "_handshake_confirmed", "_host_cids", "_is_client", "_local_max_data", "_local_max_streams_bidi",
+        "_local_max_streams_uni", "_local_next_stream_id_uni", "_loss", "_network_paths", "_remote_max_streams_uni",
+        "_spaces", "_state", "_streams", "_streams_queue",
     ],
 )  # fmt: skip
 def test_aioquic_has_what_the_engine_uses(name: str) -> None:
@@ -52,6 +52,7 @@ def test_aioquic_has_what_the_engine_uses(name: str) -> None:
     "name",
     [
         "_initialize",
+        "_payload_received",
         "_on_max_stream_data_delivery",
         "_write_ack_frame",
         "_write_stream_limits",

@@ -232,9 +232,9 @@ async def test_the_end_of_the_hello_may_come_another_way(monkeypatch: pytest.Mon
     """The listener is done before the dialler, and may have found a better way by then."""
     take = PeerConnection.take
 
-    def take_moved(self: PeerConnection, datagrams: Sequence[bytes], source: Source) -> None:
+    def take_moved(self: PeerConnection, datagrams: Sequence[bytes], source: Source) -> bool:
         is_late = self.is_dialler and self.has_heard and self.agreement is None
-        take(self, datagrams, ("192.0.2.2", 1) if is_late else source)
+        return take(self, datagrams, ("192.0.2.2", 1) if is_late else source)
 
     monkeypatch.setattr(PeerConnection, "take", take_moved)
     alice, bob = network(device(1)), network(device(2))

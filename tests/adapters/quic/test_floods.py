@@ -3,25 +3,33 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
 from adapters.quic.connection import PeerConnection
+from adapters.quic.network import QuicNetwork
+from adapters.quic.source import SocketAddress
 from adapters.simulation.loop import run
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import StreamHeader, encode_frame, encode_stream_header
+from domain.connectivity.lifecycle import State, Step
 from domain.identity import DeviceKey
 from domain.limits import (
     IDLE_DATAGRAMS_BURST,
     IDLE_DATAGRAMS_PER_S,
     KIB,
+    PEER_QUIET_S,
+    PEER_SILENCE_S_MAX,
     STREAMS_BURST,
     STREAMS_PER_S,
     TURN_MESSAGES_MAX,
+    UNREADABLE_DATAGRAMS_BURST,
+    UNREADABLE_DATAGRAMS_PER_S,
 )
 from domain.ports.network import Connection, Priority
 from tests.adapters.quic.engine_pair import EnginePair
-from tests.adapters.quic.environment import network
+from tests.adapters.quic.environment import engine_of, network
 from tests.adapters.quic.stranger import Stranger
 from tests.adapters.quic.wire import Wire
 from tests.contracts.connected_peers import (
@@ -63,6 +71,135 @@ def test_datagrams_that_bring_nothing_are_looked_at_only_so_often(
     assert pair.server.received[stream] == b"and now something useful"
 
 
+def test_garbage_is_refused_only_so_often_and_keeps_nothing_of_the_peer_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair, draw = EnginePair().opened(), random.Random(0)
+    server, looked_at = pair.server.engine, 0
+    look = server._receive
+
+    def count(datagrams: Sequence[bytes], now: float) -> int:
+        nonlocal looked_at
+        packets_read, taken = server._packets_read, look(datagrams, now)
+        looked_at += server._packets_read == packets_read
+        return taken
+
+    monkeypatch.setattr(server, "_receive", count)
+    began, stream, sent = pair.now, pair.client.engine.open_stream(b"begun"), bytes(300 * KIB)
+    pair.client.engine.write(stream, sent, end=True)
+    for _ in range(1_000):
+        garbage = [b"\x45" + server.host_cid + draw.randbytes(60) for _ in range(10)]
+        assert server.receive(garbage, pair.now) == 0
+        pair.run(0.001)
+    assert pair.server.received[stream] == b"begun" + sent
+    most = UNREADABLE_DATAGRAMS_BURST + UNREADABLE_DATAGRAMS_PER_S * (pair.now - began)
+    assert looked_at <= most + 1
+
+
+@dataclass
+class Garbage:
+    """What anybody who has seen a connection id on the wire can send there, from whatever address."""
+
+    wire: Wire
+    per_s: float = 3_000.0
+    source: SocketAddress | None = None
+    sent: int = 0
+
+    async def flood(self, target: QuicNetwork, connection: Connection) -> None:
+        draw, target_at = random.Random(0), target.endpoint.socket.local
+        name = engine_of(connection).host_cid
+        while True:
+            source = self.source or (f"203.0.113.{draw.randrange(256)}", draw.randrange(1, 65_536))
+            self.wire.carry(
+                b"\x45" + name + draw.randbytes(17 + 40 * (self.sent % 2)), source, target_at
+            )
+            self.sent += 1
+            await asyncio.sleep(1 / self.per_s)  # virtual
+
+
+@pytest.mark.parametrize("is_spoofed", [False, True])
+def test_garbage_from_anywhere_holds_up_nobody(*, is_spoofed: bool) -> None:
+    async def scenario(seed: int) -> tuple[float, int]:
+        wire = Wire(seed=seed)
+        alice, bob = wire.network(device(1)), wire.network(device(2))
+        await alice.start()
+        await bob.start()
+        near, far = await connect(alice, bob, device(2))
+        loop = asyncio.get_running_loop()
+        sources = [each.endpoint.socket.local if is_spoofed else None for each in (bob, alice)]
+        floods = [Garbage(wire, source=each) for each in sources]
+        tasks = [
+            asyncio.create_task(flood.flood(*end))
+            for flood, end in zip(floods, ((alice, near), (bob, far)), strict=True)
+        ]
+        await asyncio.sleep(2)  # virtual, until every bucket is empty
+        began = loop.time()
+        async with asyncio.timeout(60):
+            await round_trips(near, far, 20)
+        took = loop.time() - began
+        for task in tasks:
+            task.cancel()
+        await alice.close(0, "")
+        await bob.close(0, "")
+        return took, sum(flood.sent for flood in floods)
+
+    took, sent = run(scenario, 0)
+    assert sent >= 10_000
+    assert took < 20 * 0.05 * 1.2
+
+
+def test_garbage_is_no_sign_of_life() -> None:
+    """Neither is what the peer has sent, once more."""
+
+    async def scenario(seed: int) -> list[tuple[State, float]]:
+        wire = Wire(seed=seed)
+        alice, bob = wire.network(device(1)), wire.network(device(2))
+        await alice.start()
+        await bob.start()
+        near, far = await connect(alice, bob, device(2))
+        loop, ends = asyncio.get_running_loop(), (near, far)
+        said: list[tuple[bytes, SocketAddress, SocketAddress]] = []
+        carry = wire.carry
+
+        def listen(datagram: bytes, source: SocketAddress, to: SocketAddress) -> None:
+            said.append((datagram, source, to))
+            carry(datagram, source, to)
+
+        wire.carry = listen  # type: ignore[method-assign]
+        for end in ends:
+            end.lifecycle.take(Step.ACTIVATE, now=loop.time())
+        await round_trips(near, far)
+        await asyncio.sleep(20)  # virtual: probes too
+        wire.carry = lambda *_: None  # type: ignore[method-assign] # the line is down, but not for others
+        cut_at, copies = loop.time(), list(said)
+
+        async def go_on() -> None:
+            draw = random.Random(0)
+            while True:
+                carry(*draw.choice(copies))
+                for here, end in ((alice, near), (bob, far)):
+                    garbage = b"\x45" + engine_of(end).host_cid + draw.randbytes(60)
+                    carry(garbage, ("203.0.113.9", 9), here.endpoint.socket.local)
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(go_on())
+        await near.control.send(b"unheard")
+        await asyncio.sleep(PEER_QUIET_S)
+        seen = [(end.lifecycle.state, 0.0) for end in ends]
+        async with asyncio.timeout(2 * PEER_SILENCE_S_MAX):
+            for end in ends:
+                await end.wait_closed()
+                seen.append((end.lifecycle.state, loop.time() - cut_at))
+        task.cancel()
+        await alice.close(0, "")
+        await bob.close(0, "")
+        return seen
+
+    quiet, quiet_too, *ended = run(scenario, 0)
+    assert quiet[0] is quiet_too[0] is State.QUIET
+    assert all(state is State.CLOSED and at <= PEER_SILENCE_S_MAX + 1 for state, at in ended)
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.02])
 def test_honest_traffic_never_comes_near_that_bound(loss: float) -> None:
     pair = EnginePair(loss=loss).opened()
@@ -72,6 +209,7 @@ def test_honest_traffic_never_comes_near_that_bound(loss: float) -> None:
         pair.run(0.1)
         for side in (pair.client, pair.server):
             assert side.engine._idle_datagrams.tokens > 0.5 * IDLE_DATAGRAMS_BURST
+            assert side.engine._unreadable_datagrams.tokens > 0.5 * UNREADABLE_DATAGRAMS_BURST
     assert all(side.engine.unacknowledged == 0 for side in (pair.client, pair.server))
 
 

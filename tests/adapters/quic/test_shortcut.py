@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters.quic import engine as engine_module
 from adapters.quic.boundary import StreamData
 from adapters.quic.engine import Engine
-from adapters.quic.shortcut import read_row
+from adapters.quic.shortcut import is_readable, read_row
 from domain.limits import KIB
 from domain.ports.network import Priority
 from tests.adapters.quic.engine_pair import EnginePair
@@ -130,6 +130,26 @@ def test_what_was_tampered_with_has_no_effect(data: st.DataObject) -> None:
     assert look(server, [bytes(datagram[:at])], pair.now) == 0
     assert server._progress() == before
     assert look(server, bulk[:4], pair.now) == 4
+
+
+@given(data=st.data(), size=st.sampled_from((1, 40, 3 * KIB)))
+def test_a_glance_tells_what_is_readable_and_new_and_changes_nothing(
+    data: st.DataObject, size: int
+) -> None:
+    pair = EnginePair().opened()
+    pair.client.engine.open_stream(bytes(size))
+    sent, server = pair.client.engine.datagrams(pair.now), pair.server.engine
+    assert all(is_readable(server, each) for each in sent)
+    damaged = bytearray(data.draw(st.sampled_from(sent)))
+    at = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    assert not is_readable(server, bytes(damaged))
+    assert not is_readable(server, bytes(damaged[:at]))
+    assert not is_readable(server, data.draw(st.binary(max_size=100)))
+    assert server.receive([bytes(damaged)], pair.now) == 0
+    assert server.receive(sent, pair.now) == sum(map(len, sent))
+    assert not any(is_readable(server, each) for each in sent)
+    assert server.receive(sent, pair.now) == 0, "what was sent once more is no sign of life"
 
 
 def test_what_came_before_or_too_early_is_for_aioquic() -> None:
