@@ -48,6 +48,8 @@ A caller branches on the type, on `code` or on `reason`, never on the text. The 
 and what to do about it.
 """
 
+from collections.abc import Sequence
+
 
 class CulmError(Exception):
     """Base of every error that culm raises on purpose."""
@@ -152,7 +154,16 @@ class NetworkError(CulmError):
 
 
 class DialError(NetworkError):
-    """Nobody answered at any of the addresses."""
+    """Nobody answered at any of the addresses, or only somebody else.
+
+    Args:
+        detail: What came of each.
+        refused: Those of them where somebody else answered.
+    """
+
+    def __init__(self, detail: str, refused: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.refused = tuple(refused)
 
 
 class NetworkDownError(NetworkError):

@@ -173,6 +173,8 @@ BRIEF_S: Final = 1.0  # a connection that ended so soon counts as a failure to c
 HEARTBEATS_QUEUED_MAX: Final = 16  # answers that wait for a peer which takes nothing
 PEERS_DIALLED_MAX: Final = 64  # dials going on at once; a handshake takes about 70 KB and 3 ms
 PEER_ADDRESSES_MAX: Final = 8  # remembered for each peer, the latest first
+    3_600.0  # where a peer was seen nearby: names change hourly, and are seen anew
+)
 LIFECYCLE_CHANGES_MAX: Final = 32  # one attempt has 12 at most; taken out within a turn of the loop
 ERRORS_KEPT_MAX: Final = 100  # the last ones, for who looks for a fault
 SECURITY_EVENTS_KEPT_MAX: Final = 100
@@ -185,6 +187,8 @@ CHANNELS_UNASKED_MAX: Final = (
 DIAL_S_MAX: Final = (
     3.0  # without any answer an address is given up: four Initial packets went unanswered
 )
+DIAL_STAGGER_S: Final = 0.25  # until the next address is tried, too (RFC 8305, 5)
+ADDRESSES_DIALLED_MAX: Final = 8  # of one peer at once: so many handshakes of 70 KB
 CLOSE_LINGER_S: Final = 0.1  # how long a closing node answers, so that its peers learn why
 HALF_OPEN_MAX: Final = 256  # handshakes going on; one costs about 70 KB
 HALF_OPEN_RETRY: Final = (

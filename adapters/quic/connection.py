@@ -6,7 +6,7 @@ written leaves together. The invariant: whatever a peer sends, the worst that ha
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from adapters.quic.boundary import (
@@ -62,6 +62,7 @@ class PeerConnection(Connection):
         key: Our own key.
         offer: What we bring to the hello.
         expected: Whom we dial; None if we are dialled.
+        proven: Told, before the hello, that whom we dial is there.
         lifecycle: Takes the steps of the connection; of a dial, which goes through several, from `CONNECT` on.
         hello_s_max: Handshake and hello together end after so long.
     """
@@ -76,6 +77,7 @@ class PeerConnection(Connection):
         offer: HelloOffer,
         expected: PeerId | None,
         lifecycle: Lifecycle,
+        proven: Callable[["PeerConnection"], None] | None = None,
         hello_s_max: float = HELLO_S_MAX,
     ) -> None:
         self._engine = engine
@@ -84,6 +86,7 @@ class PeerConnection(Connection):
         self._key = key
         self._offer = offer
         self._expected = expected
+        self._proven = proven
         self._lifecycle = lifecycle
         self._multiplexer = Multiplexer(engine, self._schedule_flush, host.loop)
         self._hello: DiallerHello | ServerHello | None = None
@@ -355,6 +358,8 @@ class PeerConnection(Connection):
             raise HandshakeError(
                 CloseCode.HANDSHAKE_FAILED, "another peer than the expected one is there"
             )
+        if self._proven is not None:
+            self._proven(self)
         self._take(Step.AUTHENTICATE)
         self._hello = DiallerHello(self._key, expected, self._offer)
 

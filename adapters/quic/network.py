@@ -13,6 +13,7 @@ from adapters.quic.certificate import make_configuration
 from adapters.quic.congestion import CONGESTION_CONTROL, check_congestion_control
 from adapters.quic.connection import PeerConnection
 from adapters.quic.credit import ReceiveBudget
+from adapters.quic.dialling import Dial, check_agreed
 from adapters.quic.endpoint import Endpoint, OtherReceiver
 from adapters.quic.engine import Engine
 from adapters.quic.interface import reachable_addresses
@@ -30,8 +31,7 @@ from domain.connectivity.hello import (
     HelloOffer,
 )
 from domain.connectivity.lifecycle import Lifecycle, Step
-from domain.connectivity.strategy import handshake_error
-from domain.errors import DialError, HandshakeError, NetworkError
+from domain.errors import DialError, NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
@@ -195,27 +195,13 @@ class QuicNetwork(NetworkInterface):
         key: DeviceKey | None = None,
     ) -> Connection:
         life = self._begin_lifecycle(lifecycle)
-        refusal: HandshakeError | None = None
-        failures: list[str] = []
-        for text in addresses:
-            try:
-                remotes = await self._resolve(text)
-            except (AddressError, DialError, OSError) as error:
-                failures.append(f"{text}: {error}")
-                continue
-            for remote in remotes:
-                try:
-                    return await self.dial_on(peer, Path(remote), key=key, lifecycle=life)
-                except HandshakeError as error:
-                    refusal = error
-                except DialError as error:
-                    failures.append(f"{text}: {error}")
-        if refusal is not None:
-            raise refusal
-        raise DialError(
-            "nobody answered"
-            + (f" ({'; '.join(failures)})" if failures else ": no addresses are known")
+        dial = Dial(
+            clock=self._clock,
+            begin=lambda path, proven: self._make_dialling(peer, path, key, life, proven),
+            resolve=self._resolve,
+            silent_s_max=self._dial_s_max,
         )
+        return await dial.run(addresses)
 
     async def accept(self) -> Connection:
         while True:
@@ -307,18 +293,11 @@ class QuicNetwork(NetworkInterface):
             await asyncio.wait([connection.settled], timeout=self._dial_s_max)
             if connection.has_heard:
                 await connection.settled
-            self._check_agreed(connection)
+            check_agreed(connection, self._dial_s_max)
         except BaseException:
             connection.close(CloseCode.NORMAL, "the dial was given up")
             raise
         return connection
-
-    def _check_agreed(self, connection: PeerConnection) -> None:
-        if connection.agreement is None:
-            lost = connection.lost
-            if lost is None or not connection.has_heard:
-                raise DialError(f"no answer within {self._dial_s_max:g} s")
-            raise handshake_error(lost.code, str(lost))
 
     def _begin_lifecycle(self, lifecycle: Lifecycle | None) -> Lifecycle:
         now = self._clock.now()
@@ -327,7 +306,12 @@ class QuicNetwork(NetworkInterface):
         return begun
 
     def _make_dialling(
-        self, peer: PeerId, path: Path, key: DeviceKey | None, lifecycle: Lifecycle
+        self,
+        peer: PeerId,
+        path: Path,
+        key: DeviceKey | None,
+        lifecycle: Lifecycle,
+        proven: Callable[[PeerConnection], None] | None = None,
     ) -> PeerConnection:
         return PeerConnection(
             engine=Engine(configuration=self._client, budget=self._budget),
@@ -336,6 +320,7 @@ class QuicNetwork(NetworkInterface):
             key=key or self._key,
             offer=self._make_offer(is_ours=key is None),
             expected=peer,
+            proven=proven,
             lifecycle=lifecycle,
             hello_s_max=self._hello_s_max,
         )

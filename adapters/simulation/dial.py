@@ -13,7 +13,7 @@ from adapters.simulation.link import Link
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.lifecycle import Lifecycle, State, Step
 from domain.connectivity.strategy import handshake_error
-from domain.errors import DialError, HandshakeError, NetworkError
+from domain.errors import DialError, NetworkError
 from domain.identifiers import PeerId
 from domain.limits import DIAL_S_MAX, HELLO_S_MAX
 
@@ -94,7 +94,7 @@ class Dial:
         self._open = list(dict.fromkeys(addresses))
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._winner: str | None = None
-        self._refusal: HandshakeError | None = None
+        self._refused: list[str] = []
         self._connection: SimulatedConnection | None = None
         self._result: asyncio.Future[SimulatedConnection] = network.loop.create_future()
 
@@ -207,12 +207,11 @@ class Dial:
         self._timers[address] = self._network.loop.call_later(RESEND_S, action, address)
 
     def _refuse(self, address: str, code: int, what: str) -> None:
-        self._refusal = handshake_error(
-            code, f"the node at {address} {what}, not {self._peer.short}"
-        )
+        self._refused.append(address)
         self._open.remove(address)
         if not self._open:
-            self.fail(self._refusal)
+            detail = f"the node at {address} {what}, not {self._peer.short}"
+            self.fail(handshake_error(code, detail))
 
     def _give_up_unless_answered(self) -> None:
         if self._winner is None:
@@ -223,4 +222,5 @@ class Dial:
             code, detail = CloseCode.HANDSHAKE_TIMED_OUT, f"{self._winner} fell silent in the hello"
             self.fail(handshake_error(code, detail))
             return
-        self.fail(self._refusal or DialError(f"nobody answered at {', '.join(self._open)}"))
+        detail = f"nobody answered at {', '.join(self._open)}"
+        self.fail(DialError(detail, refused=self._refused))

@@ -170,7 +170,7 @@ class NetworkInterface(Protocol):
     async def dial(
         self, peer: PeerId, addresses: Sequence[str], lifecycle: Lifecycle | None = None
     ) -> Connection:
-        """Connect to `peer` at the first of the addresses where it answers.
+        """Connect to `peer` at the first of the addresses where it answers; they are tried close upon each other.
 
         Returns once both sides have proven who they are. Cancelled, nothing stays behind. Not retried: the
         caller decides whether and when to dial again.
@@ -182,9 +182,9 @@ class NetworkInterface(Protocol):
                 given. If the dial fails or is cancelled, it is left in the phase that it got to, or `CLOSED`.
 
         Raises:
-            DialError: Nobody answered at any address.
-            HandshakeError: Somebody answered who is not `peer`, or not of our network, or of no common version; the
-                subclass says which.
+            DialError: Nobody answered at one address at least, and the peer at none.
+            HandshakeError: Everywhere somebody answered who is not `peer`, or not of our network, or of no common
+                version; the subclass says which.
         """
 
     @abstractmethod

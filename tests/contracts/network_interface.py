@@ -134,6 +134,18 @@ class NetworkInterfaceContract(ConnectionLife):
             assert dialled.peer == device(2).peer
             assert accepted.peer == device(1).peer
 
+    async def test_who_is_elsewhere_is_no_refusal_of_the_peer(
+        self, open_network: NetworkFactory
+    ) -> None:
+        alice, bob, other = (open_network(device(number)) for number in (1, 2, 3))
+        async with running(alice, bob, other):
+            away = bob.addresses[0]
+            await bob.close(SHUTTING_DOWN, "it comes back")
+            taken = other.addresses[0]
+            with pytest.raises(DialError) as caught:
+                await alice.dial(device(2).peer, (taken, away))
+            assert caught.value.refused == (taken,)
+
     async def test_a_cancelled_accept_loses_no_connection(
         self, open_network: NetworkFactory
     ) -> None:
