@@ -150,7 +150,13 @@ class PeerError(CulmError):
 
 
 class NetworkError(CulmError):
-    """A peer cannot be reached, or can no longer be reached."""
+    """A peer cannot be reached, or can no longer be reached.
+
+    Attributes:
+        refused: Addresses at which somebody else answered, while the peer may be at others.
+    """
+
+    refused: tuple[str, ...] = ()
 
 
 class DialError(NetworkError):

@@ -172,7 +172,9 @@ CROSSING_S_MAX: Final = (
 BRIEF_S: Final = 1.0  # a connection that ended so soon counts as a failure to connect
 HEARTBEATS_QUEUED_MAX: Final = 16  # answers that wait for a peer which takes nothing
 PEERS_DIALLED_MAX: Final = 64  # dials going on at once; a handshake takes about 70 KB and 3 ms
-PEER_ADDRESSES_MAX: Final = 8  # remembered for each peer, the latest first
+PEER_ADDRESSES_MAX: Final = 8  # remembered for each peer: those that were given, then the latest
+PEER_ADDRESSES_RECALLED: Final = 4  # of those on disk, where it does not say which were given
+NEARBY_S_MAX: Final = (
     3_600.0  # where a peer was seen nearby: names change hourly, and are seen anew
 )
 LIFECYCLE_CHANGES_MAX: Final = 32  # one attempt has 12 at most; taken out within a turn of the loop

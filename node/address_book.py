@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from domain.errors import StorageError
 from domain.identifiers import PeerId
-from domain.limits import PEER_ADDRESSES_MAX, STORE_RETRY_S
+from domain.limits import PEER_ADDRESSES_MAX, PEER_ADDRESSES_RECALLED, STORE_RETRY_S
 from domain.ports.environment import Clock
 from domain.ports.storage import OperationStore, PeerRecord
 from node.bell import Bell
@@ -32,9 +32,34 @@ class AddressBook:
         self._clock = clock
         self._bell = Bell()
 
+    def recall(self, status: PeerStatus, addresses: Sequence[str]) -> None:
+        """Take what was kept on disk: who was given comes first there, and so much of it is taken as given."""
+        status.addresses = tuple(addresses)
+        status.given = frozenset(status.addresses[:PEER_ADDRESSES_RECALLED])
+
     def learn(self, status: PeerStatus, addresses: Sequence[str]) -> bool:
-        """Note where a peer is, the likeliest first; whether that is news."""
+        """Note where a peer is said to be, by its user or an invite, the likeliest first; whether that is news."""
         merged = tuple(dict.fromkeys((*addresses, *status.addresses)))[:PEER_ADDRESSES_MAX]
+        status.given = (status.given | frozenset(addresses)) & frozenset(merged)
+        return self._note(status, merged)
+
+    def meet(self, status: PeerStatus, address: str) -> bool:
+        """Note where a peer was met; that takes the place of where it was met long ago, and of nothing else."""
+        status.met = address
+        if address in status.addresses:
+            return False
+        given = [each for each in status.addresses if each in status.given]
+        others = [each for each in status.addresses if each not in status.given]
+        return self._note(status, (*given, address, *others)[:PEER_ADDRESSES_MAX])
+
+    def distrust(self, status: PeerStatus, addresses: Sequence[str]) -> bool:
+        """Somebody else was there: these come last, and are the first that have to go."""
+        refused = frozenset(addresses) & frozenset(status.addresses)
+        status.given -= refused
+        kept = [each for each in status.addresses if each not in refused]
+        return self._note(status, (*kept, *sorted(refused)))
+
+    def _note(self, status: PeerStatus, merged: tuple[str, ...]) -> bool:
         is_news = merged != status.addresses
         status.addresses = merged
         status.is_news |= is_news

@@ -29,7 +29,10 @@ class PeerStatus:
 
     Attributes:
         lifecycle: Of its connection, or of the dial that is under way, or of the last one.
+        given: Those of its addresses that its user or an invite has named.
+        met: Where it was met last.
         nearby: Where it was last seen in the local network; hearsay, which is tried first and not remembered.
+        nearby_until: ... and for how long that is worth trying.
         shown: The state that was last told.
         tries: Tries in a row that came to nothing, for the back-off.
         failures: Those of them that count against the peer.
@@ -38,7 +41,10 @@ class PeerStatus:
 
     lifecycle: Lifecycle
     addresses: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    met: str | None = None
     nearby: tuple[str, ...] = ()
+    nearby_until: float = float("-inf")
     link: Link | None = None
     dial: asyncio.Task[None] | None = None
     shown: State = State.DISCONNECTED
@@ -48,6 +54,12 @@ class PeerStatus:
     error: NetworkError | None = None
     is_wanted: bool = False
     is_news: bool = False
+
+    def places(self, now: float) -> tuple[str, ...]:
+        """Where it may be, the likeliest first."""
+        nearby = self.nearby if now < self.nearby_until else ()
+        met = () if self.met is None or self.met not in self.addresses else (self.met,)
+        return tuple(dict.fromkeys((*nearby, *met, *self.addresses)))
 
     @property
     def last_error(self) -> str | None:

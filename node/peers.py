@@ -32,6 +32,7 @@ from domain.limits import (
     CROSSING_S_MAX,
     HEARTBEAT_ANSWER_S_MAX,
     HEARTBEAT_S,
+    NEARBY_S_MAX,
     PEERS_DIALLED_MAX,
     UNUSED_S_MAX,
 )
@@ -101,7 +102,7 @@ class Peers:
     async def start(self) -> None:
         """Recall where peers were, and take connections from now on."""
         for record in await self._store.peers():
-            self._status(record.peer).addresses = record.addresses
+            self._book.recall(self._status(record.peer), record.addresses)
         self._runtime.spawn(self._accept(), "accept")
         self._runtime.spawn(self._watch(), "peers")
         self._runtime.spawn(self._book.run(), "remember peers")
@@ -152,6 +153,7 @@ class Peers:
         if status is None or not status.is_wanted:
             return
         status.nearby = tuple(nearby)
+        status.nearby_until = self._clock.now() + NEARBY_S_MAX
         status.tries = status.failures = 0
         self._dial_soon(peer, status)
 
@@ -260,10 +262,10 @@ class Peers:
         self, peer: PeerId, status: PeerStatus, lifecycle: Lifecycle
     ) -> None:  # of the turn that started it: by now, the peer may have another one
         try:
-            addresses = tuple(dict.fromkeys((*status.nearby, *status.addresses)))
-            connection = await self._dial(peer, addresses, lifecycle)
+            connection = await self._dial(peer, status.places(self._clock.now()), lifecycle)
         except NetworkError as error:
             status.dial = None
+            self._book.distrust(status, error.refused)
             self._take_error(peer, status, error)
         else:
             status.dial = None
@@ -299,7 +301,9 @@ class Peers:
         if status.dial is None and status.lifecycle.state in AT_REST:  # else it is the dial's
             status.lifecycle = lifecycle
         try:
-            self._adopt(await self._dial(peer, addresses or status.addresses, lifecycle))
+            self._adopt(
+                await self._dial(peer, addresses or status.places(self._clock.now()), lifecycle)
+            )
         except BaseException as error:
             if status.lifecycle is lifecycle:
                 lifecycle.take(Step.REST, now=self._clock.now())
@@ -338,7 +342,7 @@ class Peers:
 
     def _can_find(self, status: PeerStatus) -> bool:
         signalling = self._services.signalling
-        return bool(status.addresses or status.nearby) or (
+        return bool(status.places(self._clock.now())) or (
             signalling is not None and signalling.can_signal()
         )
 
@@ -442,7 +446,7 @@ class Peers:
             self._deadlines.set((Due.HEARTBEAT, peer), now + HEARTBEAT_S)
         else:
             self._deadlines.forget((Due.HEARTBEAT, peer))
-        self._book.learn(status, (connection.remote_address,))
+        self._book.meet(status, connection.remote_address)
         self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
 
     async def _serve(self, link: Link, status: PeerStatus) -> None:

@@ -183,5 +183,5 @@ def _worst(errors: Sequence[NetworkError]) -> NetworkError:
     refusals = [each for each in errors if isinstance(each, HandshakeError)]
     if len(refusals) == len(errors):
         return refusals[0]
-    refused = [text for each in errors if isinstance(each, DialError) for text in each.refused]
+    refused = [text for each in errors for text in each.refused]
     return DialError("; ".join(dict.fromkeys(map(str, errors))), refused)
