@@ -166,6 +166,12 @@ RETRIES_MAX: Final = (
 )
 FAILED_RETRY_S: Final = 900.0  # never given up: a failed peer costs one dial in 15 minutes
 UNUSED_S_MAX: Final = 300.0  # a connection that carries no document is kept so long for the next
+STRANGER_S_MAX: Final = 30.0  # ... and for who shares no document with us: it joins at once, or not
+STRANGERS_MAX: Final = 256  # connections of those: 25 MB; who joins is none for long
+PREFIX_STRANGERS_MAX: Final = 64  # of those, from one address prefix: a quarter
+SERVED_STRANGERS_MAX: Final = 4_096  # ... to a rendezvous: 400 MB
+PREFIX_SERVED_STRANGERS_MAX: Final = 512  # a provider has very many homes behind few addresses
+STRANGERS_LOOKED_AT_MAX: Final = 32  # whether they are of use, for each that is one too many
 CROSSING_S_MAX: Final = (
     0.5  # who takes a dial cancels its own: what is still on its way arrives so soon
 )

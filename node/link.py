@@ -65,7 +65,7 @@ class Link:
         self.announce_all()
         signalling = self._services.signalling
         if signalling is not None:
-            signalling.attach(self.connection, self._shares_something)
+            signalling.attach(self.connection, lambda: self.shares_something)
         try:
             return await self.connection.wait_closed()
         finally:
@@ -103,7 +103,8 @@ class Link:
             self._services.publish(SecurityEvent(peer=self.peer, what=str(error)))
         self.connection.close(code, reason)
 
-    def _shares_something(self) -> bool:
+    @property
+    def shares_something(self) -> bool:
         """Whether the peer is a member of one of our documents."""
         return any(
             owner.document.ledger.membership.role(self.peer) is not None
@@ -115,11 +116,16 @@ class Link:
         """Whether it carries a document, or offers for others; a stranger that never joins is of no use."""
         signalling = self._services.signalling
         serves = signalling is not None and signalling.serves(self.connection)
+        return serves or self.is_joining
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether it carries a document, or one of the two waits to be let into one."""
         exchanged = any(
             exchange.is_undecided or not exchange.is_stranger()
             for exchange in self.exchanges.values()
         )
-        return serves or exchanged or bool(self._to_announce)
+        return exchanged or bool(self._to_announce)
 
     def _stop(self) -> None:
         self._bell.stop()

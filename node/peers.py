@@ -34,6 +34,7 @@ from domain.limits import (
     HEARTBEAT_S,
     NEARBY_S_MAX,
     PEERS_DIALLED_MAX,
+    STRANGER_S_MAX,
     UNUSED_S_MAX,
 )
 from domain.ports.network import Connection
@@ -45,6 +46,7 @@ from node.owner import DocumentOwner
 from node.peer_status import Due, PeerStatus
 from node.reaching import ReachingNetwork
 from node.services import Services
+from node.strangers import Strangers
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class Peers:
         self._dial_count = 0
         self._bell = Bell()
         self._book = AddressBook(self.known, environment.store, environment.clock)
+        self._strangers = Strangers(serves_anybody=environment.serves_anybody)
         self._is_outage = False
         self._returned_at = float("-inf")
         self._is_closing = False
@@ -441,13 +444,17 @@ class Peers:
         connection.lifecycle.take(Step.ACTIVATE, now=now)
         self._deadlines.forget((Due.DIAL, peer))
         self._deadlines.set((Due.COMPARE, peer), now + self._draw_compare_s())
-        self._deadlines.set((Due.UNUSED, peer), now + UNUSED_S_MAX)
+        is_stranger = not (connection.is_dialler or status.is_wanted or link.shares_something)
+        unused_s_max = STRANGER_S_MAX if is_stranger else UNUSED_S_MAX
+        self._deadlines.set((Due.UNUSED, peer), now + unused_s_max)
         if connection.is_dialler:
             self._deadlines.set((Due.HEARTBEAT, peer), now + HEARTBEAT_S)
         else:
             self._deadlines.forget((Due.HEARTBEAT, peer))
         self._book.meet(status, connection.remote_address)
         self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
+        if is_stranger:
+            self._strangers.admit(link)
 
     async def _serve(self, link: Link, status: PeerStatus) -> None:
         connection, peer = link.connection, link.peer
@@ -465,6 +472,7 @@ class Peers:
             code, reason, by_peer = await link.run()
         finally:
             self._services.statistics.add_traffic(peer, connection.statistics())
+            self._strangers.forget(link)
             if status.link is link:
                 status.link = None
         if self._clock.now() - started >= BRIEF_S:

@@ -30,7 +30,7 @@ class CloseCode(IntEnum):
     VERSION_NOT_SUPPORTED = 19
     """The two nodes have no version of the protocol in common."""
     UNUSED = 20
-    """No document was exchanged for `UNUSED_S_MAX`; dial again when there is one."""
+    """No document was exchanged for `UNUSED_S_MAX`, or `STRANGER_S_MAX`; dial again when there is one."""
     RESOURCES = 21
     """The closing side has too many connections; dial again later."""
     TIMED_OUT = 22

@@ -17,7 +17,7 @@ from domain.limits import (
     PEER_QUIET_S,
     PEER_SILENCE_S_MAX,
     RETRIES_MAX,
-    UNUSED_S_MAX,
+    STRANGER_S_MAX,
 )
 from node import Node
 from node.simulation import NodeNetwork
@@ -353,12 +353,12 @@ def test_a_line_that_is_down_for_half_a_minute_ends_no_connection(network: NodeN
     network.run(scenario)
 
 
-def test_a_connection_without_a_document_is_closed_after_five_minutes(network: NodeNetwork) -> None:
+def test_a_connection_of_a_stranger_is_closed_after_half_a_minute(network: NodeNetwork) -> None:
     async def scenario() -> None:
         async with network.node("alice") as alice, network.node("bob") as bob:
             recorder = Recorder(bob)
             await bob.peers.connect(alice.peer_id, alice.addresses)
-            await asyncio.sleep(UNUSED_S_MAX - 1)
+            await asyncio.sleep(STRANGER_S_MAX - 1)
             assert recorder.of(PeerDisconnected) == []
             await asyncio.sleep(2)
             [(_, ended)] = recorder.of(PeerDisconnected)

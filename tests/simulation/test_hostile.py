@@ -339,7 +339,7 @@ def test_a_stranger_is_told_nothing_and_let_go(seed: int) -> None:
                 await eve.send(connection, operation)
             except NetworkError:
                 break
-        async with asyncio.timeout(limits.UNUSED_S_MAX):
+        async with asyncio.timeout(limits.STRANGER_S_MAX):
             code, _, by_peer = await connection.wait_closed()
         assert (code, by_peer) == (CloseCode.NOT_WANTED, True)
         assert connection.statistics().bytes_received == 0
@@ -355,7 +355,7 @@ def test_a_stranger_that_asks_for_a_document_and_never_joins_is_let_go(seed: int
         eve = Hostile(machine, village.document, new_record("x", machine.entropy), keyring, [])
         connection = await eve.connect_to(village.world.machine("alice"))
         await eve.compare(connection, bytes(32))
-        async with asyncio.timeout(limits.UNUSED_S_MAX + 1):
+        async with asyncio.timeout(limits.STRANGER_S_MAX + 1):
             code, _, by_peer = await connection.wait_closed()
         assert (code, by_peer) == (CloseCode.UNUSED, True)
 
