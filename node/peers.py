@@ -419,6 +419,14 @@ class Peers:
         if self._is_outage:
             self.network_returned()
 
+    def _look_for_others(self) -> None:
+        """Somebody has come who may hand on our offers: dial whom we knew no way to before."""
+        for peer, status in self.known.items():
+            is_planned = status.link or status.dial or self.next_dial(peer) is not None
+            if status.is_wanted and not is_planned:
+                self._deadlines.set((Due.DIAL, peer), self._clock.now() + self._share())
+        self._bell.ring()
+
     def _has_lost(self, old: Connection, new: Connection) -> bool:
         """Whether the peer has lost the old connection: nobody dials who has one.
 
@@ -455,6 +463,8 @@ class Peers:
         self._runtime.spawn(self._serve(link, status), f"link {peer.short}")
         if is_stranger:
             self._strangers.admit(link)
+        elif self._services.signalling is not None:
+            self._look_for_others()
 
     async def _serve(self, link: Link, status: PeerStatus) -> None:
         connection, peer = link.connection, link.peer

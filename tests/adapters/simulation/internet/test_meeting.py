@@ -30,6 +30,7 @@ from tests.adapters.simulation.internet.nat_lab import (
     TYPES,
     NatLab,
 )
+from tests.node.reconnecting import until_joined
 
 FIRST_SYNC_S_MAX = 7.0
 
@@ -244,3 +245,23 @@ async def test_the_doctor_names_the_network(name: str, pause_s: float, seed: int
     assert expected in codes
     assert {"turn-works", "rendezvous-works"} <= codes
     assert ("stun-works" in codes) == (name != "udp-blocked")
+
+
+async def test_members_who_know_no_address_of_each_other_meet_once_a_third_is_here(
+    seed: int,
+) -> None:
+    """After a start nobody is there who could hand on an offer, and nothing is known but who is a member."""
+    lab = two_houses(seed)
+    lab.internet.public_host("hub", "198.51.100.60")
+    await lab.stun.start()
+    async with lab.node("hub") as hub:
+        shared = await hub.create("shared")
+        for name in (LEFT, RIGHT):
+            async with lab.node(name) as joiner:
+                await (await joiner.join(await shared.invite())).synced()
+        async with lab.node(LEFT):  # learns that there is another member by now
+            await asyncio.sleep(30.0)
+        async with lab.node(LEFT) as left, lab.node(RIGHT) as right:
+            assert not left.peers.known[right.peer_id].addresses
+            await until_joined(left, right, 20.0)
+    lab.stun.close()
