@@ -6,6 +6,7 @@ prober finds and watches all ways to the peer; datagrams are taken from anywhere
 protect them, and sent on the way that has answered. The engine above notices nothing but that it starts again slowly.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -56,6 +57,8 @@ class Path:
         self.bytes_received = 0
         self.owner: PathOwner | None = None
         self.prober: Prober | None = None
+        self.has_seen_us = asyncio.Event()
+        """Set once the peer has said as what it sees us."""
         self._kind = kind
         self._is_open = True
         self._is_silence_watched = False
@@ -165,6 +168,8 @@ class Path:
         """Go where the prober says."""
         assert self.prober is not None
         assert self.owner is not None
+        if self.prober.table.observed is not None:
+            self.has_seen_us.set()
         active, was_open = self.prober.active, self._is_open
         self._is_open = self.prober.table.can_send
         is_other = active is not None and active != self.remote

@@ -8,6 +8,7 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from adapters.quic.path import Path, PathOwner
@@ -193,6 +194,13 @@ class Paths(ProbeHost):
         """As what a connected peer sees us; None if it has not said so."""
         path = self.find(peer)
         return path.prober.table.observed if path is not None and path.prober is not None else None
+
+    async def until_observed(self, peer: PeerId, within_s: float) -> None:
+        """Wait until a connected peer has said as what it sees us, or the time is over."""
+        path = self.find(peer)
+        if path is not None and path.prober is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(path.has_seen_us.wait(), within_s)
 
     def _trouble(self, peer: PeerId) -> None:
         if self.troubled is not None:

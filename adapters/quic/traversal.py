@@ -43,6 +43,7 @@ HAIRPIN_S_MAX: Final = 1.0
 FRESH_S_MAX: Final = 1.0
 FIRST_LOOK_S_MAX: Final = 3.0
 MIRRORS_MAX: Final = 8
+MIRROR_S_MAX: Final = 0.5
 RELAY_RETRY_S: Final = 30.0
 ADDRESSES_S: Final = 1.0
 """How often the system is asked for the addresses of this machine, which takes it 0.2 ms."""
@@ -194,6 +195,8 @@ class QuicTraversal(Traversal):
             return await self._dial_by_relay(peer, addresses, key)
         connection = await self._network.dial(peer, addresses, key=key)
         self._mirrors = dict.fromkeys([peer, *self._mirrors][:MIRRORS_MAX])
+        if not self._servers.mapped:  # the first offer would not say where we are outside
+            await self._network.endpoint.paths.until_observed(peer, MIRROR_S_MAX)
         return connection
 
     async def trouble(self) -> PeerId:
