@@ -10,7 +10,8 @@ from domain.errors import PairwiseError
 from domain.identity import DeviceKey, Label
 from domain.ports.pairwise import PairwiseChannel, PairwiseOpened, PairwiseSealed
 from domain.prekey import Prekey, PrekeyPair, make_prekey
-from tests.contracts.small_order import SMALL_ORDER_ED25519, SMALL_ORDER_X25519
+from tests.contracts.small_order import SMALL_ORDER_X25519
+from tests.unsound_keys import MIXED, UNSOUND
 
 CONTEXT = b"a document and a log"
 EXPIRES_US = 2**50
@@ -196,8 +197,17 @@ class PairwiseChannelContract(ABC):
             await self.channel(ALICE).start(BOB.peer, signed, b"x", context=CONTEXT)
         assert caught.value.code == "wrong-key"
 
-    @pytest.mark.parametrize("public", SMALL_ORDER_ED25519)
-    async def test_a_sender_whose_key_is_of_small_order_is_refused(self, public: bytes) -> None:
+    async def test_a_recipient_whose_key_is_not_of_prime_order_is_refused(self) -> None:
+        public = own_prekey(BOB).prekey.public
+        signed = Prekey(
+            public=public, expires_us=EXPIRES_US, signature=MIXED.sign(Label.PREKEY, public)
+        )
+        with pytest.raises(PairwiseError) as caught:
+            await self.channel(ALICE).start(MIXED.peer, signed, b"x", context=CONTEXT)
+        assert caught.value.code == "wrong-key"
+
+    @pytest.mark.parametrize("public", UNSOUND)
+    async def test_a_sender_whose_key_is_not_of_prime_order_is_refused(self, public: bytes) -> None:
         message = (await self.started()).message
         with pytest.raises(PairwiseError) as caught:
             await self.channel(BOB).open(
