@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from domain.connectivity.bucket import TokenBucket
-from domain.connectivity.candidate import CandidateKind, for_strangers
+from domain.connectivity.candidate import Candidate, CandidateKind, for_strangers
 from domain.connectivity.meeting import HOUR_S, hours_around, rendezvous_tag
 from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
 from domain.connectivity.offer import (
@@ -212,7 +212,6 @@ class Signalling:
                 if link.bucket.take(self._environment.clock.now()):
                     self._take_offer(link, sealed)
             case Nobody(tag):  # nothing follows from one that was not asked for
-                logger.info("offer.nobody", extra={"server": link.connection.peer.short})
                 for exchange in self._waiting.values():
                     self._ask(exchange, exchange.search.nobody(link, tag))
 
@@ -386,7 +385,8 @@ class Signalling:
         except OfferError as error:
             logger.info("offer.refused", extra={"code": error.code})
             return
-        is_member = self._is_member(offer.sender)
+        # A stranger speaks for itself alone, so what it says costs no look at all of our documents.
+        is_member = not link.is_of_stranger and self._is_member(offer.sender)
         if offer.answers is None and not (is_member or self._may_answer_stranger(link, offer)):
             logger.info("offer.of_stranger", extra={"peer": offer.sender.short})
             return
@@ -422,23 +422,24 @@ class Signalling:
 
     def _is_expected(self, link: SignalLink, peer: PeerId) -> bool:
         """Whether somebody who is no member is to learn where we are at home, and may cost us a port at a relay."""
-        is_inviting = any(place.invite_keys for place in self._places())
-        return peer in self._expected or (is_inviting and not link.is_of_stranger)
+        return peer in self._expected or (
+            not link.is_of_stranger and any(place.invite_keys for place in self._places())
+        )
 
-    def _looks_again(self, peer: PeerId) -> bool:
-        """Whether an answer waits until we have asked where we may be reached now; that counts as asking.
+    async def _candidates_for(self, peer: PeerId, *, with_relay: bool) -> tuple[Candidate, ...]:
+        """Where we may be reached; asked anew where that may have changed unnoticed.
 
-        A port at a relay that is gone leads to nobody, and is not missed before its next refresh, in minutes. If
-        packets still came through it the peer would be there.
+        A port at a relay that is gone is not missed before its next refresh, in minutes: who is connected would have
+        noticed, who looks for us cannot.
         """
-        if self._traversal.is_dark(peer):
-            return True
-        has_way = self._traversal.is_relayed(peer) is not None
-        now = self._environment.clock.now()
-        if has_way or not self._traversal.has_relay or now < self._look_at:
-            return False
-        self._look_at = now + LOOK_AGAIN_S
-        return True
+        traversal, now = self._traversal, self._environment.clock.now()
+        is_dark = traversal.is_dark(peer)
+        found = await traversal.candidates(with_relay=with_relay, is_fresh=is_dark)
+        has_port = any(each.kind is CandidateKind.RELAYED for each in found)
+        if has_port and not is_dark and traversal.is_relayed(peer) is None and now >= self._look_at:
+            self._look_at = now + LOOK_AGAIN_S
+            found = await traversal.candidates(with_relay=with_relay, is_fresh=True)
+        return (*found, *await traversal.predicted())[:CANDIDATES_MAX]
 
     async def _answer(self, link: SignalLink, offer: Offer, *, is_member: bool) -> None:
         traversal, own = self._traversal, self._environment.key.peer
@@ -449,15 +450,12 @@ class Signalling:
                 offer.sender, key, offer.candidates, offer.nat, is_stranger=not is_member
             )
             has_relay = any(each.kind is CandidateKind.RELAYED for each in offer.candidates)
-            candidates = await traversal.candidates(
-                with_relay=is_expected
-                and wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay),
-                is_fresh=is_expected and self._looks_again(offer.sender),
-            )
             if is_expected:
-                candidates = (*candidates, *await traversal.predicted())[:CANDIDATES_MAX]
+                wants = wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay)
+                candidates = await self._candidates_for(offer.sender, with_relay=wants)
             else:
-                candidates = for_strangers(candidates)
+                listed = await traversal.candidates(with_relay=False, is_fresh=False)
+                candidates = for_strangers(listed)
             answer = Offer(
                 offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
                 sender=own,
