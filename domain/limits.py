@@ -110,6 +110,11 @@ CHANNEL_NAME_BYTES: Final = 32
 DIFFERENCE_STEPS_MAX: Final = (
     1_000_000  # about 0.4 s of comparing; then a passage is replaced as a whole
 )
+TEXT_EDITS_MAX: Final = 1_024  # made at once: the work of the engine grows with their square
+PORTION_EDITS_MAX: Final = 256  # about 50 ms, then others have their turn
+PORTION_BYTES_MAX: Final = (
+    768 * KIB
+)  # at most 25 operations of up to 64 KiB, of the 32 that one commit of our own holds
 CLUSTER_CODE_POINTS_MAX: Final = 64  # the longest emoji sequences have 10 code points
 MIRROR_START_TRIES_MAX: Final = 50  # 5 s in which the file must be at rest once
 MIRROR_FILE_BYTES_MAX: Final = 8 * MIB  # held three times in memory, and compared in about a second

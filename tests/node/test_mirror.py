@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
+from domain.crdt.walker import walk_update
 from domain.errors import NodeClosedError, UsageError
-from domain.limits import COALESCE_BYTES_MAX
+from domain.limits import COALESCE_BYTES_MAX, TEXT_EDITS_MAX
 from domain.ports.mirror import TextEdit, TextReplica
 from domain.text import apply_edits, difference
 from node import Node, NodeConfig
@@ -111,6 +112,18 @@ async def test_large_edit_is_made_in_transactions_of_64_kib() -> None:
         DocumentText(document).edit([insert(0, "ö" * 200_000)])
         assert len(sizes) > 1
         assert max(sizes) < COALESCE_BYTES_MAX + 1_000
+
+
+async def test_very_many_edits_are_made_as_few_passages() -> None:
+    before = "".join(f"a line with the number {number}\n" for number in range(4_000))
+    after = before.replace("a line", "A line")
+    async with document_on(machine(), before) as document:
+        structs: list[int] = []
+        document.ydoc.observe(lambda event: structs.append(walk_update(event.update).structs))
+        replica = DocumentText(document)
+        replica.edit(difference(before, after))
+        assert replica.read() == after
+        assert TEXT_EDITS_MAX // 2 < sum(structs) < 2 * TEXT_EDITS_MAX
 
 
 async def test_half_a_character_is_refused_before_anything_changes() -> None:
