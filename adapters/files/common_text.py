@@ -48,13 +48,16 @@ class CommonText:
                 )
 
     def choose(self, sides: Sequence[str]) -> str:
-        """The text from which file and document have gone apart less; of two, the older one.
+        """The text from which file and document have gone apart: the following one if both sides have got there.
 
-        After a crash in the middle the change either has reached the other side, and the following text is
-        nearer to both, or it has not, and both are equally near: then it is carried over once more.
+        One side had the change, and after a crash in the middle the other one has it or has not. If it has, both
+        are nearer to the following text, by the size of the change each; if it has not, one is nearer and one
+        further. The limit is half-way, since texts are also alike by chance. Where the change has not reached the
+        other side, it is carried over once more.
         """
         if self.following is None:
             return self.text
         before = sum(size(difference(self.text, side)) for side in sides)
         after = sum(size(difference(self.following, side)) for side in sides)
-        return self.following if after < before else self.text
+        change = size(difference(self.text, self.following))
+        return self.following if before - after > change else self.text

@@ -1,8 +1,10 @@
 """Keeps one plain file and one text of a document equal, while both are edited.
 
 What an editor saved becomes insertions and deletions, by a difference to the last text that both sides had in
-common, so that what the document changed meanwhile stays. What others changed in the document is written to the
-file, once it is durable here, and never over a save that has not been read yet.
+common, so that what the document changed meanwhile stays. A large change is brought in by portions, each of which is
+stored whole or not at all, and is common to both sides only once it is durable: half of one would look, after a
+crash, like a deletion by others. What others changed in the document is written to the file, once it is durable here,
+and never over a save that has not been read yet.
 
 A file counts as edited once its size, time and content have been the same for `settle_s`. A missing or empty
 file, which many editors leave for a moment, counts as a deletion of the text only after `delete_after_s`; found
@@ -14,19 +16,20 @@ again until it is mended. The mirror does not know where the common text is kept
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from adapters.files.common_text import CommonText
 from adapters.files.encoding import TextFormat, decode, encode
+from adapters.files.events import MirrorChange, MirrorEvent, MirrorState
 from adapters.files.text_file import Content, Signature, TextFile
 from domain.errors import CulmError, MirrorError, NodeClosedError
 from domain.limits import MIRROR_START_TRIES_MAX
+from domain.portions import coarsened, portions
 from domain.ports.environment import Clock
 from domain.ports.mirror import TextEdit, TextReplica
-from domain.text import size, three_way, union
+from domain.text import apply_edits, difference, size, three_way, union
 
 logger = logging.getLogger(__name__)
 
@@ -49,44 +52,6 @@ class MirrorTiming:
     recheck_s: float = 2.0
 
 
-class MirrorState(Enum):
-    """Where the mirror is."""
-
-    STARTING = "starting"
-    """The two sides have not been compared yet."""
-    EQUAL = "equal"
-    """As far as we know, file and document are the same."""
-    CHANGING = "changing"
-    """One side has changed and the other one has not followed yet."""
-    TROUBLED = "troubled"
-    """Something is wrong that somebody must mend; `problem` says what."""
-    STOPPED = "stopped"
-    """It runs no longer."""
-
-
-class MirrorChange(Enum):
-    """What an event tells."""
-
-    FILE_READ = "file-read"
-    """What an editor saved is in the document."""
-    FILE_WRITTEN = "file-written"
-    """What the document had is in the file."""
-    FAILED = "failed"
-    """Something is wrong; it is tried again until it is mended."""
-    RECOVERED = "recovered"
-    """It is mended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorEvent:
-    """What the mirror did or met: the file, how many code points changed, and the error of `FAILED`."""
-
-    path: str
-    change: MirrorChange
-    code_points: int = 0
-    error: CulmError | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pending:
     """A content of the file that is not in the document yet, and since when it is there."""
@@ -98,6 +63,8 @@ class _Pending:
 
 NEVER: Final = float("-inf")
 _EMPTY: Final = frozenset({b"", b"\xef\xbb\xbf"})
+_UNKNOWN: Final = b"\xff"
+"""No text, so that whatever the file holds is looked at: half of a change is in the document."""
 
 
 class FileMirror:
@@ -143,6 +110,7 @@ class FileMirror:
         self._may_seed = may_seed
         self._timing = timing or MirrorTiming()
         self._common = ""  # the last text that both sides had
+        self._following: str | None = None  # the next one, once what was edited for it is durable
         self._is_common_saved = True
         self._known: bytes | None = None  # what the file holds when it holds `_common`
         self._signature: Signature | None = None
@@ -183,15 +151,16 @@ class FileMirror:
         """
         if self._is_started:
             return
+        await self._settle()
         content = await self._settled_content()
         self._read_at = self._clock.now()
-        self._known, self._signature = _data(content), _signature(content)
         kept = CommonText.decode(self._base) if self._base is not None else None
         if content is not None:
             is_verbatim = "\r\n" in (kept.text if kept else "")
             file_text, self._format = self._decode(content, is_verbatim=is_verbatim)
             if file_text:
                 await self._bring_together(file_text, kept)
+        self._known, self._signature = _data(content), _signature(content)
         self._is_started = True
 
     async def run(self) -> None:
@@ -248,7 +217,7 @@ class FileMirror:
         elif self._unites:
             # The file's text becomes the common one only once its lines are in the document: before, it would
             # make them look deleted there.
-            self._edit(union(text, file_text))
+            await self._carry(text, union(text, file_text), keeps_base=False)
             await self._agree(file_text)
         else:
             raise MirrorError(
@@ -261,6 +230,9 @@ class FileMirror:
     async def _step(self) -> None:
         """Look at both sides once and carry over what is ready."""
         try:
+            if self._following is not None:
+                await self._settle()
+                self._is_rejected = False  # the rest of it may go on
             if not self._is_common_saved:
                 await self._save_common()
             await self._take_late_write()
@@ -353,7 +325,7 @@ class FileMirror:
     async def _write(self, text: str) -> None:
         """Replace the content of the file by a text that is durable, unless somebody saved it just now."""
         data, text_format = encode(text, self._format)
-        await self._save_base(CommonText(text=self._common, following=text).encode())
+        await self._keep(self._common, text)
         signature = await asyncio.to_thread(self._file.replace, data, self._known)
         if signature is None:
             return
@@ -375,24 +347,57 @@ class FileMirror:
             decode(data, path=self._file.path, before=self._format, is_verbatim=is_verbatim)[0]
             for data in late
         )
-        self._edit(three_way(before, self._replica.read(), after))
+        changed = self._edit(three_way(before, self._replica.read(), after))
+        if changed:
+            self._emit(MirrorChange.FILE_READ, code_points=changed)
         await self._replica.durable()
 
     # --- Both sides -------------------------------------------------------------------------------
 
     async def _merge(self, base: str, file_text: str) -> None:
-        """Bring into the document what the file has changed since `base`."""
+        """Bring into the document what the file has changed since `base`; durable on return."""
         if base != file_text:
-            await self._save_base(CommonText(text=base, following=file_text).encode())
-            self._edit(three_way(base, self._replica.read(), file_text))
+            edits = await asyncio.to_thread(difference, base, file_text)
+            await self._carry(base, edits, keeps_base=True)
         await self._agree(file_text)
 
-    def _edit(self, edits: tuple[TextEdit, ...]) -> None:
-        """Make the edits in the document."""
+    async def _carry(self, base: str, edits: Sequence[TextEdit], *, keeps_base: bool) -> None:
+        """Make edits of `base` in the document, a portion at a time; durable on return.
+
+        Each portion is one transaction of the store, and others have their turn in between. So after a crash the
+        document has all of it or nothing, which `CommonText.choose` relies on. Where `keeps_base` is not set, nothing
+        is kept, and `_common` is no text of the file meanwhile.
+        """
+        self._common = base
+        changed = 0
+        for portion in portions(coarsened(base, edits)):
+            following = apply_edits(self._common, portion)
+            if keeps_base:
+                await self._keep(self._common, following)
+            self._known = _UNKNOWN
+            text = self._replica.read()
+            if text == self._common:
+                changed += self._edit(portion)
+            else:
+                changed += self._edit(coarsened(text, three_way(self._common, text, following)))
+            self._following = following
+            await self._settle()
+        if changed:
+            self._emit(MirrorChange.FILE_READ, code_points=changed)
+
+    async def _settle(self) -> None:
+        """Wait until what was brought in last is durable: only then both sides have it."""
+        if self._following is None:
+            return
+        await self._replica.durable()
+        self._common, self._following = self._following, None
+
+    def _edit(self, edits: Sequence[TextEdit]) -> int:
+        """Make the edits in the document; give how many code points they change."""
         if edits:
             self._replica.edit(edits)
             self._replica_changed = True
-            self._emit(MirrorChange.FILE_READ, code_points=size(edits))
+        return size(edits)
 
     async def _agree(self, text: str) -> None:
         """From now on this is the text that both sides had."""
@@ -403,8 +408,14 @@ class FileMirror:
     async def _save_common(self) -> None:
         """Keep the common text, once the document's side of it is durable."""
         await self._replica.durable()
-        await self._save_base(CommonText(text=self._common).encode())
+        await self._keep(self._common)
         self._is_common_saved = True
+
+    async def _keep(self, text: str, following: str | None = None) -> None:
+        """Keep the common text, and the one that is about to be."""
+        base = CommonText(text=text, following=following).encode()
+        await self._save_base(base)
+        self._base = base
 
     def _decode(self, content: Content, *, is_verbatim: bool) -> tuple[str, TextFormat]:
         return decode(

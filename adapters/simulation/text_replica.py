@@ -21,6 +21,7 @@ class MemoryTextReplica(TextReplica):
         saved: The text that a crash would leave.
         may_write: Whether our own edits are permitted.
         is_disk_full: Whether `durable` fails from now on.
+        saves_left: After how many more calls of `durable` that save something the disk is full; None for never.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -32,6 +33,7 @@ class MemoryTextReplica(TextReplica):
         self._saving = 0
         self.may_write = True
         self.is_disk_full = False
+        self.saves_left: int | None = None
 
     def read(self) -> str:
         if self._seen is None:
@@ -58,6 +60,9 @@ class MemoryTextReplica(TextReplica):
                 await self._next()
         finally:
             self._saving -= 1
+        if self.saves_left is not None and text != self.saved:
+            self.is_disk_full |= not self.saves_left
+            self.saves_left = max(0, self.saves_left - 1)
         if self.is_disk_full:
             raise UnsavedEditsError("the disk is full: make room")
         self.saved = text

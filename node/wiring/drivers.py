@@ -7,7 +7,8 @@ from pathlib import Path
 from adapters.control.client import ControlClient
 from adapters.control.error import NodeNotRunningError
 from adapters.control.server import ControlServer
-from adapters.files.mirror import FileMirror, MirrorEvent
+from adapters.files.events import MirrorEvent
+from adapters.files.mirror import FileMirror
 from adapters.system.environment import SystemClock
 from domain.errors import CulmError
 from domain.ports.command import CommandHandler

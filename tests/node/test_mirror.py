@@ -10,7 +10,9 @@ from pycrdt import Doc, Text
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.crdt.walker import walk_update
 from domain.errors import NodeClosedError, UsageError
-from domain.limits import COALESCE_BYTES_MAX, TEXT_EDITS_MAX
+from domain.events import EditsSaved
+from domain.limits import COALESCE_BYTES_MAX, MIB, STAGED_OPERATIONS_MAX, TEXT_EDITS_MAX
+from domain.portions import portions
 from domain.ports.mirror import TextEdit, TextReplica
 from domain.text import apply_edits, difference
 from node import Node, NodeConfig
@@ -112,6 +114,24 @@ async def test_large_edit_is_made_in_transactions_of_64_kib() -> None:
         DocumentText(document).edit([insert(0, "ö" * 200_000)])
         assert len(sizes) > 1
         assert max(sizes) < COALESCE_BYTES_MAX + 1_000
+
+
+@pytest.mark.parametrize("line", ["漢" * 12_000 + "\n", "a short line\n"])
+async def test_a_portion_is_stored_in_one_commit(line: str) -> None:
+    text = line * (3 * MIB // len(line.encode()))
+    async with document_on(machine()) as document:
+        events = document.events()
+        replica = DocumentText(document)
+        parts = list(portions(difference("", text)))
+        for portion in parts:
+            replica.edit(portion)
+            await asyncio.wait_for(replica.durable(), WAIT_S)
+            while not isinstance(event := await anext(events), EditsSaved):
+                pass
+            assert event.operations <= STAGED_OPERATIONS_MAX
+        assert replica.read() == text
+        assert len(parts) > 3
+        assert document.statistics().operations <= STAGED_OPERATIONS_MAX * len(parts)
 
 
 async def test_very_many_edits_are_made_as_few_passages() -> None:

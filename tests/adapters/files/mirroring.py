@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from adapters.files.mirror import FileMirror, MirrorChange, MirrorEvent, MirrorTiming
+from adapters.files.events import MirrorChange, MirrorEvent
+from adapters.files.mirror import FileMirror, MirrorTiming
 from adapters.simulation.text_replica import MemoryTextReplica
 from domain.ports.environment import Clock
 from domain.ports.mirror import TextEdit

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from adapters.files.common_text import CommonText
-from adapters.files.mirror import MirrorChange, MirrorState
+from adapters.files.events import MirrorChange, MirrorState
 from adapters.simulation.text_replica import MemoryTextReplica
 from domain.errors import MirrorError, NotPermittedError, StorageFullError, UnsavedEditsError
 from tests.adapters.files.mirroring import SAVES, World, heeds_permissions, until
+
+LARGE = "".join(f"line {number} of a file that takes four portions\n" for number in range(60_000))
 
 
 @pytest.fixture
@@ -151,6 +153,41 @@ class TestResume:
         world.base = CommonText(text="one\ntwo\n", following="one\nhel\ntwo\n").encode()
         async with world.mirrored():
             await world.until_equal("saved\none\nhello\ntwo\n")
+
+    @pytest.mark.parametrize("stored", [0, 1, 2, 3])
+    async def test_a_crash_while_a_large_file_was_read_cuts_nothing_off(
+        self, world: World, stored: int
+    ) -> None:
+        world.path.write_text(LARGE)
+        world.replica.saves_left = stored
+        with pytest.raises(UnsavedEditsError):
+            await world.mirror().start()
+        world.replica = MemoryTextReplica(world.replica.saved)
+        assert bool(world.replica.saved) == bool(stored)
+        world.type_remotely(0, "remote\n")
+        async with world.mirrored():
+            await world.until_equal("remote\n" + LARGE if stored else None)
+        assert LARGE in world.file_text()
+
+    async def test_a_large_file_is_read_on_once_there_is_room(self, world: World) -> None:
+        world.path.write_text("start\n")
+        async with world.mirrored():
+            world.replica.saves_left = 2
+            world.path.write_text(LARGE)
+            await world.until_told(MirrorChange.FAILED)
+            assert world.file_text() == LARGE
+            world.replica.saves_left, world.replica.is_disk_full = None, False
+            await world.until_equal(LARGE)
+
+    async def test_a_large_save_that_is_undone_meanwhile_leaves_nothing(self, world: World) -> None:
+        world.path.write_text("start\n")
+        async with world.mirrored():
+            world.replica.saves_left = 2
+            world.path.write_text(LARGE)
+            await world.until_told(MirrorChange.FAILED)
+            world.path.write_text("start\n")
+            world.replica.saves_left, world.replica.is_disk_full = None, False
+            await world.until_equal("start\n")
 
 
 class TestFollow:
