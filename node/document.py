@@ -131,6 +131,12 @@ class Document:
         return self._check().document.may_write
 
     @property
+    def void_count(self) -> int:
+        """How many operations with content of this device count no longer, since it was demoted or removed."""
+        document = self._check().document
+        return document.ledger.counting.void_content_of(document.key.peer)
+
+    @property
     def ydoc(self) -> "Doc[Any]":
         """The pycrdt document itself."""
         return self._check().document.ydoc
@@ -183,7 +189,8 @@ class Document:
 
         Raises:
             UnsavedEditsError: The disk does not take it now; the edits stay and are tried again.
-            RefusedEditsError: Some of the edits since the last call were taken back; the others are saved.
+            RefusedEditsError: Some of the edits since the last call were taken back, and are gone from `ydoc`; the
+                others are saved.
             NodeClosedError: The document was closed before.
             UsageError: There is no such level.
         """
@@ -199,6 +206,7 @@ class Document:
         refused = owner.document.pending.refused
         if refused.stop > told and refused.start < target:
             self._refused_told = refused.stop
+            await owner.wait_until(lambda: owner.document.rebuild_reason is None)
             raise RefusedEditsError(
                 f"{len(refused)} edits were refused and taken back: see the event"
             )

@@ -94,6 +94,10 @@ class DocumentText(TextReplica):
         """Wait until what `read` gives is on disk."""
         await self._document.durable("disk")
 
+    def void_count(self) -> int:
+        """How many operations of this device in the document count no longer."""
+        return self._document.void_count
+
     async def changed(self) -> None:
         """Wait until the text differs from what it was when this was last called."""
         if self._seen is None:

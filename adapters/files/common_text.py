@@ -16,15 +16,26 @@ from domain.text import difference, size
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonText:
-    """The last common text, and the one that is being made so, or None."""
+    """What is kept about a file and a document.
+
+    Args:
+        text: The last common text.
+        following: The one that is being made so, or None.
+        void_count: How many of our operations counted no longer when the file was last cleared of them.
+    """
 
     text: str
     following: str | None = None
+    void_count: int = 0
 
     def encode(self) -> str:
         """Write it as a string that `decode` reads; nobody else needs to."""
-        texts = [self.text] if self.following is None else [self.text, self.following]
-        return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
+        parts: list[str | int | None] = [self.text]
+        if self.following is not None or self.void_count:
+            parts.append(self.following)
+        if self.void_count:
+            parts.append(self.void_count)
+        return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def decode(cls, encoded: str) -> Self:
@@ -42,6 +53,8 @@ class CommonText:
                 return cls(text=text)
             case [str(text), str(following)]:
                 return cls(text=text, following=following)
+            case [str(text), None | str() as following, int(void_count)]:
+                return cls(text=text, following=following, void_count=void_count)
             case _:
                 raise MirrorError(
                     "what is kept about the mirrored file is damaged: mirror it again with --merge"

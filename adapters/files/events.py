@@ -28,6 +28,8 @@ class MirrorChange(Enum):
     """What an editor saved is in the document."""
     FILE_WRITTEN = "file-written"
     """What the document had is in the file."""
+    FILE_KEPT = "file-kept"
+    """What the file had, and the document has not taken or has no longer, is in a file beside it."""
     FAILED = "failed"
     """Something is wrong; it is tried again until it is mended."""
     RECOVERED = "recovered"
@@ -36,9 +38,18 @@ class MirrorChange(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorEvent:
-    """What the mirror did or met: the file, how many code points changed, and the error of `FAILED`."""
+    """What the mirror did or met.
+
+    Args:
+        path: The file.
+        change: What.
+        code_points: How many changed.
+        error: That of `FAILED`.
+        kept: The path of the file that keeps something, for `FILE_KEPT`.
+    """
 
     path: str
     change: MirrorChange
     code_points: int = 0
     error: CulmError | None = None
+    kept: str | None = None

@@ -10,6 +10,9 @@ A file counts as edited once its size, time and content have been the same for `
 file, which many editors leave for a moment, counts as a deletion of the text only after `delete_after_s`; found
 so at the start, it is filled instead, since a crash also leaves empty files.
 
+Where edits of ours turn out not to count, they leave the document, and the file that brought them in is kept
+beside itself before it is written.
+
 Bad input never changes the document: a file that cannot be read or decoded is reported once, and looked at
 again until it is mended. The mirror does not know where the common text is kept, nor who the other authors are.
 """
@@ -24,7 +27,7 @@ from adapters.files.common_text import CommonText
 from adapters.files.encoding import TextFormat, decode, encode
 from adapters.files.events import MirrorChange, MirrorEvent, MirrorState
 from adapters.files.text_file import Content, Signature, TextFile
-from domain.errors import CulmError, MirrorError, NodeClosedError
+from domain.errors import CulmError, MirrorError, NodeClosedError, RefusedEditsError
 from domain.limits import MIRROR_START_TRIES_MAX
 from domain.portions import coarsened, portions
 from domain.ports.environment import Clock
@@ -112,6 +115,10 @@ class FileMirror:
         self._common = ""  # the last text that both sides had
         self._following: str | None = None  # the next one, once what was edited for it is durable
         self._is_common_saved = True
+        self._void_count = 0  # as in `CommonText`
+        self._was_refused = (
+            False  # edits were taken back since the file was last cleared of such ones
+        )
         self._known: bytes | None = None  # what the file holds when it holds `_common`
         self._signature: Signature | None = None
         self._format = TextFormat()
@@ -155,6 +162,7 @@ class FileMirror:
         content = await self._settled_content()
         self._read_at = self._clock.now()
         kept = CommonText.decode(self._base) if self._base is not None else None
+        self._void_count = kept.void_count if kept is not None else self._replica.void_count()
         if content is not None:
             is_verbatim = "\r\n" in (kept.text if kept else "")
             file_text, self._format = self._decode(content, is_verbatim=is_verbatim)
@@ -316,7 +324,7 @@ class FileMirror:
             self._failed_at = NEVER
             return
         try:
-            await self._replica.durable()
+            await self._durable()
             await self._write(text)
         except CulmError:
             self._failed_at = now
@@ -325,7 +333,8 @@ class FileMirror:
     async def _write(self, text: str) -> None:
         """Replace the content of the file by a text that is durable, unless somebody saved it just now."""
         data, text_format = encode(text, self._format)
-        await self._keep(self._common, text)
+        await self._keep_void(text)
+        await self._keep_base(self._common, text)
         signature = await asyncio.to_thread(self._file.replace, data, self._known)
         if signature is None:
             return
@@ -336,6 +345,20 @@ class FileMirror:
         self._replica_changed = self._replica.read() != text
         self._emit(MirrorChange.FILE_WRITTEN, code_points=changed)
         await self._agree(text)
+
+    async def _keep_void(self, text: str) -> None:
+        """Keep what the file has, if this text lacks some of it because edits of ours count no longer.
+
+        Which ones these were is not known, so whatever the file has is kept once. What others delete in good order
+        is not.
+        """
+        void_count = self._replica.void_count()
+        self._void_count = min(self._void_count, void_count)
+        if void_count == self._void_count and not self._was_refused:
+            return
+        if self._known and any(edit.deleted for edit in difference(self._common, text)):
+            self._tell_kept(await asyncio.to_thread(self._file.keep, self._known))
+            self._void_count, self._was_refused = void_count, False
 
     async def _take_late_write(self) -> None:
         """Bring in what an editor wrote into the file that we had just replaced under its hands."""
@@ -350,7 +373,7 @@ class FileMirror:
         changed = self._edit(three_way(before, self._replica.read(), after))
         if changed:
             self._emit(MirrorChange.FILE_READ, code_points=changed)
-        await self._replica.durable()
+        await self._durable()
 
     # --- Both sides -------------------------------------------------------------------------------
 
@@ -373,7 +396,7 @@ class FileMirror:
         for portion in portions(coarsened(base, edits)):
             following = apply_edits(self._common, portion)
             if keeps_base:
-                await self._keep(self._common, following)
+                await self._keep_base(self._common, following)
             self._known = _UNKNOWN
             text = self._replica.read()
             if text == self._common:
@@ -385,11 +408,23 @@ class FileMirror:
         if changed:
             self._emit(MirrorChange.FILE_READ, code_points=changed)
 
+    async def _durable(self) -> None:
+        """Wait until what the document has is on disk, and note where it has taken back something."""
+        try:
+            await self._replica.durable()
+        except RefusedEditsError:
+            self._was_refused = True
+            raise
+
     async def _settle(self) -> None:
         """Wait until what was brought in last is durable: only then both sides have it."""
         if self._following is None:
             return
-        await self._replica.durable()
+        try:
+            await self._durable()
+        except RefusedEditsError:
+            self._following = None  # the document has not got it: the file keeps it, as it is
+            raise
         self._common, self._following = self._following, None
 
     def _edit(self, edits: Sequence[TextEdit]) -> int:
@@ -407,13 +442,13 @@ class FileMirror:
 
     async def _save_common(self) -> None:
         """Keep the common text, once the document's side of it is durable."""
-        await self._replica.durable()
-        await self._keep(self._common)
+        await self._durable()
+        await self._keep_base(self._common)
         self._is_common_saved = True
 
-    async def _keep(self, text: str, following: str | None = None) -> None:
+    async def _keep_base(self, text: str, following: str | None = None) -> None:
         """Keep the common text, and the one that is about to be."""
-        base = CommonText(text=text, following=following).encode()
+        base = CommonText(text=text, following=following, void_count=self._void_count).encode()
         await self._save_base(base)
         self._base = base
 
@@ -433,6 +468,11 @@ class FileMirror:
             "mirror.failed", extra={"path": self._file.path, "error": type(error).__name__}
         )
         self._emit(MirrorChange.FAILED, error=error)
+
+    def _tell_kept(self, kept: str) -> None:
+        logger.warning("mirror.kept", extra={"path": self._file.path, "kept": kept})
+        event = MirrorEvent(path=self._file.path, change=MirrorChange.FILE_KEPT, kept=kept)
+        self._on_event(event)
 
     def _emit(
         self, change: MirrorChange, *, code_points: int = 0, error: CulmError | None = None

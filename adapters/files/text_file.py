@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Final
 
 from adapters.files.exchange import exchange, rename_new
+from adapters.files.keeping import keep_beside
+from adapters.files.new_file import CREATE, copy_metadata, sync_directory, umask, write_whole
 from domain.errors import MirrorError
 from domain.limits import MIRROR_FILE_BYTES_MAX
 
 _EXCHANGE_TRIES_MAX: Final = 1_000  # an editor that saves so often in a millisecond is none
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not hold us up
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +120,13 @@ class TextFile:
                 return None
             temporary = _temporary(target)
             temporary.unlink(missing_ok=True)  # a crash left it
-            descriptor = os.open(temporary, _CREATE, 0o600)
+            descriptor = os.open(temporary, CREATE, 0o600)
             try:
                 if expected is not None:
-                    _copy_metadata(target, descriptor)
+                    copy_metadata(target, descriptor)
                 else:
-                    os.fchmod(descriptor, 0o666 & ~_umask())
-                _write(descriptor, data)
-                os.fsync(descriptor)
+                    os.fchmod(descriptor, 0o666 & ~umask())
+                write_whole(descriptor, data)
                 done = (
                     self._place_new(temporary, target)
                     if expected is None
@@ -136,7 +136,19 @@ class TextFile:
             finally:
                 _remove_own(temporary, descriptor)
                 os.close(descriptor)
-                _sync_directory(target.parent)
+                sync_directory(target.parent)
+
+    def keep(self, data: bytes) -> str:
+        """Keep a content beside the file, never over something else; durable on return.
+
+        Returns:
+            Where: `notes.md.culm-kept`, or with a number. What is kept already is not kept twice.
+
+        Raises:
+            MirrorError: It cannot be written.
+        """
+        with self._lock, self._translated("kept beside"):
+            return str(keep_beside(Path(os.path.realpath(self._path)), data))
 
     def take_late_write(self) -> tuple[bytes, bytes] | None:
         """What an editor wrote into the file that `replace` replaced last: content before and after; or None.
@@ -309,53 +321,3 @@ def _remove_own(temporary: Path, descriptor: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         if temporary.stat().st_ino == os.fstat(descriptor).st_ino:
             temporary.unlink()
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
-
-
-def _copy_metadata(source: Path, descriptor: int) -> None:
-    """Give the new file the owner, the extended attributes (access lists too) and the mode of the old one.
-
-    As far as the system lets us: only root may give files away, others at most to a group of theirs. Nobody ever
-    gets more access than the old file gave, and the owner comes last, since only they may set the rest.
-    """
-    status = source.stat()
-    own = os.fstat(descriptor)
-    mode = stat.S_IMODE(status.st_mode)
-    if own.st_gid != status.st_gid:
-        try:
-            os.fchown(descriptor, -1, status.st_gid)
-        except PermissionError:
-            mode &= ~stat.S_IRWXG  # those were meant for another group
-    if hasattr(os, "listxattr"):
-        for name in os.listxattr(source):
-            with contextlib.suppress(OSError):  # the system's own (labels) are not ours to set
-                os.setxattr(descriptor, name, os.getxattr(source, name))
-    os.fchmod(descriptor, mode)
-    if own.st_uid != status.st_uid:
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, status.st_uid, -1)
-
-
-def _umask() -> int:
-    """Read the process's mask for the modes of new files without changing it, where the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in (
-            Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        ):
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o077
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

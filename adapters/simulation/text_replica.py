@@ -6,9 +6,9 @@ It is no CRDT: edits of others (`edit_remotely`) and our own are made in the ord
 import asyncio
 from collections.abc import Sequence
 
-from domain.errors import NodeClosedError, NotPermittedError, UnsavedEditsError
+from domain.errors import NodeClosedError, NotPermittedError, RefusedEditsError, UnsavedEditsError
 from domain.ports.mirror import TextEdit, TextReplica
-from domain.text import apply_edits
+from domain.text import apply_edits, three_way
 
 
 class MemoryTextReplica(TextReplica):
@@ -31,6 +31,11 @@ class MemoryTextReplica(TextReplica):
         self._is_closed = False
         self._is_disk_held = False
         self._saving = 0
+        self._void_count = 0
+        self._before_own: str | None = (
+            None  # the text without those of our edits that are not saved
+        )
+        self._with_own = text
         self.may_write = True
         self.is_disk_full = False
         self.saves_left: int | None = None
@@ -45,7 +50,10 @@ class MemoryTextReplica(TextReplica):
             raise NodeClosedError("the document is closed")
         if not self.may_write:
             raise NotPermittedError("our role in the document is read: ask a manager for write")
+        if self._before_own is None:
+            self._before_own = self._text
         self.edit_remotely(edits)
+        self._with_own = self._text
 
     def edit_remotely(self, edits: Sequence[TextEdit]) -> None:
         """Make the edits of somebody else."""
@@ -65,7 +73,25 @@ class MemoryTextReplica(TextReplica):
             self.saves_left = max(0, self.saves_left - 1)
         if self.is_disk_full:
             raise UnsavedEditsError("the disk is full: make room")
+        if not self.may_write and self._before_own is not None:
+            self._take_back()
+            raise RefusedEditsError("edits were refused and taken back")
+        self._before_own = None
         self.saved = text
+
+    def void_count(self) -> int:
+        return self._void_count
+
+    def make_void(self, edits: Sequence[TextEdit]) -> None:
+        """Let what we wrote count no longer, and take it out by these edits."""
+        self._void_count += 1
+        self.edit_remotely(edits)
+
+    def _take_back(self) -> None:
+        """Undo our edits that are not saved; what others did meanwhile stays."""
+        assert self._before_own is not None
+        self.edit_remotely(three_way(self._with_own, self._text, self._before_own))
+        self._before_own = None
 
     @property
     def is_awaited(self) -> bool:

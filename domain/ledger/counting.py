@@ -12,6 +12,7 @@ told each other everything agree on them.
 
 from collections.abc import Collection, Sequence
 
+from domain.identifiers import PeerId
 from domain.ledger.log import LogState, Vector, join
 from domain.ledger.membership import Membership
 from domain.operations.control import Role
@@ -54,6 +55,12 @@ class Counting:
     def void_count(self) -> int:
         """How many operations do not count."""
         return sum(self._logs[slot].count - counted for slot, counted in self._void_from.items())
+
+    def void_content_of(self, author: PeerId) -> int:
+        """How many operations with content of an author, in whichever logs, do not count."""
+        logs = (self._logs[slot] for slot in self._void_from)
+        own = (log for log in logs if log.is_content and log.key.author == author)
+        return sum(log.count - self._void_from[log.slot] for log in own)
 
     def take(self, log: LogState, past: Vector) -> None:
         """Take the last operation of a log into account; `past` is its causal past, itself included."""

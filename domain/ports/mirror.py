@@ -40,6 +40,14 @@ class TextReplica(Protocol):
 
         Raises:
             UnsavedEditsError: It cannot be written now.
+            RefusedEditsError: Some of our edits were taken back: `read()` has them no longer. The others are on disk.
+        """
+
+    @abstractmethod
+    def void_count(self) -> int:
+        """How many operations of ours that were on disk count no longer; what they brought leaves `read()` then.
+
+        It grows before `read()` lacks them, and falls where they count again.
         """
 
     @abstractmethod

@@ -197,6 +197,10 @@ def _mirror_shower(invocation: Invocation, progress: Progress) -> Callable[[Answ
                 _show_mirroring(invocation, given)
             case "failed":
                 say(f"culm: {given['error']}")
+            case "file-kept":
+                say(
+                    f"culm: {given['kept']} keeps what {given['path']} had and the document has not"
+                )
             case "recovered":
                 say("all is well again")
             case _ if invocation.configuration.log_level.value in ("info", "debug"):

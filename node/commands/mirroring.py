@@ -319,4 +319,5 @@ def _describe(event: Any) -> Answer:  # noqa: ANN401 - as above
         "path": event.path,
         "code_points": event.code_points,
         "error": str(event.error) if event.error is not None else None,
+        "kept": event.kept,
     }

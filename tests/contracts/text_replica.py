@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from domain.errors import NotPermittedError, UnsavedEditsError, UsageError
+from domain.errors import NotPermittedError, RefusedEditsError, UnsavedEditsError, UsageError
 from domain.ports.mirror import TextEdit, TextReplica
 
 WAIT_S = 10.0
@@ -86,6 +86,15 @@ class TextReplicaContract(ABC):
             with pytest.raises(UnsavedEditsError):
                 await asyncio.wait_for(replica.durable(), WAIT_S)
             assert replica.read() == "atext"
+
+    async def test_what_is_refused_is_taken_back(self) -> None:
+        async with self.replica("text") as replica:
+            replica.edit([insert(0, "a")])
+            await self.forbid_writing(replica)
+            with pytest.raises(RefusedEditsError):
+                await asyncio.wait_for(replica.durable(), WAIT_S)
+            assert replica.read() == "text"
+            await asyncio.wait_for(replica.durable(), WAIT_S)
 
     async def test_a_change_by_somebody_else_is_noticed(self) -> None:
         async with self.replica("text") as replica:

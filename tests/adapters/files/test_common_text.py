@@ -24,7 +24,7 @@ def test_the_text_before_is_chosen_until_both_sides_have_the_change(
     assert common.choose((before + change, others + before + change)) == before + change
 
 
-@given(LINES, st.none() | LINES)
-def test_what_was_encoded_is_decoded(text: str, following: str | None) -> None:
-    common = CommonText(text=text, following=following)
+@given(LINES, st.none() | LINES, st.integers(0, 3))
+def test_what_was_encoded_is_decoded(text: str, following: str | None, void_count: int) -> None:
+    common = CommonText(text=text, following=following, void_count=void_count)
     assert CommonText.decode(common.encode()) == common

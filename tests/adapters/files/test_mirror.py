@@ -9,7 +9,12 @@ import pytest
 from adapters.files.common_text import CommonText
 from adapters.files.events import MirrorChange, MirrorState
 from adapters.simulation.text_replica import MemoryTextReplica
-from domain.errors import MirrorError, NotPermittedError, StorageFullError, UnsavedEditsError
+from domain.errors import (
+    MirrorError,
+    NotPermittedError,
+    StorageFullError,
+    UnsavedEditsError,
+)
 from tests.adapters.files.mirroring import SAVES, World, heeds_permissions, until
 
 LARGE = "".join(f"line {number} of a file that takes four portions\n" for number in range(60_000))
