@@ -118,6 +118,7 @@ PORTION_BYTES_MAX: Final = (
 CLUSTER_CODE_POINTS_MAX: Final = 64  # the longest emoji sequences have 10 code points
 MIRROR_START_TRIES_MAX: Final = 50  # 5 s in which the file must be at rest once
 MIRROR_FILE_BYTES_MAX: Final = 8 * MIB  # held three times in memory, and compared in about a second
+MIRROR_DISPLACED_FILES_MAX: Final = 4  # kept open, each held in memory once: editors end soon
 MIRROR_KEPT_FILES_MAX: Final = 100  # beside one file; nobody looks at more
 
 # --- Storage ---

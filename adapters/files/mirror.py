@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.files.common_text import CommonText
+from adapters.files.content import Content, Signature
 from adapters.files.encoding import TextFormat, decode, encode
-from adapters.files.events import MirrorChange, MirrorEvent, MirrorState
-from adapters.files.text_file import Content, Signature, TextFile
+from adapters.files.events import MirrorChange, MirrorEvent, MirrorReporter, MirrorState
+from adapters.files.text_file import TextFile
+from adapters.files.timing import MirrorTiming
 from domain.errors import CulmError, MirrorError, NodeClosedError, RefusedEditsError
 from domain.limits import MIRROR_START_TRIES_MAX
 from domain.portions import coarsened, portions
@@ -35,24 +37,6 @@ from domain.ports.mirror import TextEdit, TextReplica
 from domain.text import apply_edits, difference, size, three_way, union
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorTiming:
-    """How often the mirror looks and how long it waits, in seconds.
-
-    Args:
-        interval_s: Between two looks at the file.
-        settle_s: How long a file must be unchanged to count as edited.
-        delete_after_s: How long it must be missing or empty to count as deleted.
-        recheck_s: How often the content is read although size and time are the same (coarse file systems), and
-            how often a failed write is tried again.
-    """
-
-    interval_s: float = 0.05
-    settle_s: float = 0.1
-    delete_after_s: float = 2.0
-    recheck_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +92,7 @@ class FileMirror:
         self._clock = clock
         self._base = base
         self._save_base = save_base
-        self._on_event = on_event
+        self._reporter = MirrorReporter(path, on_event)
         self._unites = merge
         self._may_seed = may_seed
         self._timing = timing or MirrorTiming()
@@ -130,7 +114,11 @@ class FileMirror:
         self._read_at = self._moved_at = self._failed_at = self._compared_at = NEVER
         self._is_started = False
         self._is_stopped = False
-        self.problem: CulmError | None = None
+
+    @property
+    def problem(self) -> CulmError | None:
+        """What is wrong now; None if all is well."""
+        return self._reporter.problem
 
     @property
     def state(self) -> MirrorState:
@@ -159,9 +147,10 @@ class FileMirror:
         if self._is_started:
             return
         await self._settle()
+        kept = CommonText.decode(self._base) if self._base is not None else None
+        await self._clear_leftover(kept)
         content = await self._settled_content()
         self._read_at = self._clock.now()
-        kept = CommonText.decode(self._base) if self._base is not None else None
         self._void_count = kept.void_count if kept is not None else self._replica.void_count()
         if content is not None:
             is_verbatim = "\r\n" in (kept.text if kept else "")
@@ -198,8 +187,19 @@ class FileMirror:
         finally:
             self._is_stopped = True
             self._file.close()
+            self._tell_kept()
 
     # --- Start ------------------------------------------------------------------------------------
+
+    async def _clear_leftover(self, kept: CommonText | None) -> None:
+        """Remove what a crash while the file was written has left, unless it is a save of somebody."""
+        replaced, written = (kept.text, kept.following) if kept is not None else (None, None)
+        encoded = [
+            None if text is None else text.encode("utf-8", "surrogatepass")
+            for text in (replaced, written)
+        ]
+        await asyncio.to_thread(self._file.clear_leftover, *encoded)
+        self._tell_kept()
 
     async def _settled_content(self) -> Content | None:
         """Read the file once nobody is writing to it."""
@@ -243,18 +243,21 @@ class FileMirror:
                 self._is_rejected = False  # the rest of it may go on
             if not self._is_common_saved:
                 await self._save_common()
-            await self._take_late_write()
+            trouble = await self._take_late_writes()
             await self._look_at_file()
             if self._pending is None:
                 await self._look_at_replica()
+            if trouble is not None:
+                raise trouble
         except NodeClosedError:
             raise
         except CulmError as error:
-            self._report(error)
+            self._reporter.fail(error)
         else:
-            if self.problem is not None and not self._is_rejected and self._failed_at == NEVER:
-                self.problem = None
-                self._emit(MirrorChange.RECOVERED)
+            if not self._is_rejected and self._failed_at == NEVER:
+                self._reporter.recover()
+        finally:
+            self._tell_kept()
 
     async def _look_at_file(self) -> None:
         """Bring what an editor saved into the document; without a `_pending` content the file is at rest."""
@@ -343,7 +346,7 @@ class FileMirror:
         self._moved_at, self._is_verified = self._clock.now(), False
         self._failed_at = NEVER
         self._replica_changed = self._replica.read() != text
-        self._emit(MirrorChange.FILE_WRITTEN, code_points=changed)
+        self._reporter.tell(MirrorChange.FILE_WRITTEN, code_points=changed)
         await self._agree(text)
 
     async def _keep_void(self, text: str) -> None:
@@ -357,23 +360,43 @@ class FileMirror:
         if void_count == self._void_count and not self._was_refused:
             return
         if self._known and any(edit.deleted for edit in difference(self._common, text)):
-            self._tell_kept(await asyncio.to_thread(self._file.keep, self._known))
+            self._reporter.tell_kept(await asyncio.to_thread(self._file.keep, self._known))
             self._void_count, self._was_refused = void_count, False
 
-    async def _take_late_write(self) -> None:
-        """Bring in what an editor wrote into the file that we had just replaced under its hands."""
-        late = await asyncio.to_thread(self._file.take_late_write)
-        if late is None:
-            return
+    def _tell_kept(self) -> None:
+        for kept in self._file.take_kept():
+            self._reporter.tell_kept(kept)
+
+    async def _take_late_writes(self) -> CulmError | None:
+        """Bring in what editors wrote into files that we had just replaced under their hands.
+
+        Returns:
+            What keeps something out; it is tried again, and kept beside the file in the end.
+        """
+        trouble: CulmError | None = None
+        for late in await asyncio.to_thread(self._file.late_writes):
+            try:
+                before, after = (self._decode_late(data) for data in (late.before, late.after))
+                changed = self._edit(three_way(before, self._replica.read(), after))
+            except NodeClosedError:
+                raise
+            except CulmError as error:
+                trouble = error
+                continue
+            self._file.accept(late)
+            if changed:
+                self._reporter.tell(MirrorChange.FILE_READ, code_points=changed)
+            try:
+                await self._durable()
+            except RefusedEditsError:
+                self._reporter.tell_kept(await asyncio.to_thread(self._file.keep, late.after))
+                raise
+        return trouble
+
+    def _decode_late(self, data: bytes) -> str:
         is_verbatim = "\r\n" in self._common
-        before, after = (
-            decode(data, path=self._file.path, before=self._format, is_verbatim=is_verbatim)[0]
-            for data in late
-        )
-        changed = self._edit(three_way(before, self._replica.read(), after))
-        if changed:
-            self._emit(MirrorChange.FILE_READ, code_points=changed)
-        await self._durable()
+        path, before = self._file.path, self._format
+        return decode(data, path=path, before=before, is_verbatim=is_verbatim)[0]
 
     # --- Both sides -------------------------------------------------------------------------------
 
@@ -406,7 +429,7 @@ class FileMirror:
             self._following = following
             await self._settle()
         if changed:
-            self._emit(MirrorChange.FILE_READ, code_points=changed)
+            self._reporter.tell(MirrorChange.FILE_READ, code_points=changed)
 
     async def _durable(self) -> None:
         """Wait until what the document has is on disk, and note where it has taken back something."""
@@ -455,30 +478,6 @@ class FileMirror:
     def _decode(self, content: Content, *, is_verbatim: bool) -> tuple[str, TextFormat]:
         return decode(
             content.data, path=self._file.path, before=self._format, is_verbatim=is_verbatim
-        )
-
-    # --- Telling ----------------------------------------------------------------------------------
-
-    def _report(self, error: CulmError) -> None:
-        """Tell about a trouble, once."""
-        if self.problem is not None and str(self.problem) == str(error):
-            return
-        self.problem = error
-        logger.warning(
-            "mirror.failed", extra={"path": self._file.path, "error": type(error).__name__}
-        )
-        self._emit(MirrorChange.FAILED, error=error)
-
-    def _tell_kept(self, kept: str) -> None:
-        logger.warning("mirror.kept", extra={"path": self._file.path, "kept": kept})
-        event = MirrorEvent(path=self._file.path, change=MirrorChange.FILE_KEPT, kept=kept)
-        self._on_event(event)
-
-    def _emit(
-        self, change: MirrorChange, *, code_points: int = 0, error: CulmError | None = None
-    ) -> None:
-        self._on_event(
-            MirrorEvent(path=self._file.path, change=change, code_points=code_points, error=error)
         )
 
 

@@ -5,7 +5,7 @@ wrong with the file, saying what to do.
 
 What it keeps: a reader of the path finds the old content or the new one, never a part and never none; what an
 editor saved is never thrown away, whether it renames a new file over ours or writes into the one that we have
-just replaced (`take_late_write`). Symbolic links are written through: the file that they lead to is replaced.
+just replaced (`late_writes`). Symbolic links are written through: the file that they lead to is replaced.
 Mode, owner and extended attributes are kept; a second hard link goes on with the old content, as with editors
 that save by renaming.
 """
@@ -13,49 +13,24 @@ that save by renaming.
 import contextlib
 import errno
 import hashlib
+import logging
 import os
-import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from adapters.files.content import READ, Content, Signature, read_open, signature_of
+from adapters.files.displaced import Displaced, DisplacedFiles, LateWrite
 from adapters.files.exchange import exchange, rename_new
-from adapters.files.keeping import keep_beside
+from adapters.files.keeping import is_leftover, keep_beside, put_aside
 from adapters.files.new_file import CREATE, copy_metadata, sync_directory, umask, write_whole
 from domain.errors import MirrorError
-from domain.limits import MIRROR_FILE_BYTES_MAX
+from domain.limits import MIRROR_DISPLACED_FILES_MAX, MIRROR_FILE_BYTES_MAX
+
+logger = logging.getLogger(__name__)
 
 _EXCHANGE_TRIES_MAX: Final = 1_000  # an editor that saves so often in a millisecond is none
-_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not hold us up
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """What tells a changed file from an unchanged one without reading it."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
-    """The whole content of a file, and its signature when it was read."""
-
-    data: bytes
-    signature: Signature
-
-
-@dataclass(slots=True, kw_only=True)
-class _Displaced:
-    """A file that we have replaced, kept open: an editor may still be writing into it."""
-
-    descriptor: int
-    data: bytes
-    signature: Signature
 
 
 class TextFile:
@@ -70,7 +45,8 @@ class TextFile:
         self.path = path
         self._path = Path(path)
         self._bytes_max = bytes_max
-        self._displaced: _Displaced | None = None
+        self._displaced = DisplacedFiles(self._read)
+        self._kept: list[str] = []
         self._is_closed = False
         # Closing comes from the event loop, perhaps while a thread, whose waiter was cancelled, still writes.
         self._lock = threading.Lock()
@@ -83,7 +59,7 @@ class TextFile:
         """
         with self._translated("read"):
             try:
-                return _signature(self._path.stat())
+                return signature_of(self._path.stat())
             except FileNotFoundError:
                 self._check_directory()
                 return None
@@ -96,7 +72,7 @@ class TextFile:
         """
         with self._translated("read"):
             try:
-                descriptor = os.open(self._path, _READ)
+                descriptor = os.open(self._path, READ)
             except FileNotFoundError:
                 self._check_directory()
                 return None
@@ -118,8 +94,9 @@ class TextFile:
             target = Path(os.path.realpath(self._path))
             if not self._is_still(target, expected):
                 return None
+            self._clear_leftover(target, expected, data)
+            self._make_room(target)
             temporary = _temporary(target)
-            temporary.unlink(missing_ok=True)  # a crash left it
             descriptor = os.open(temporary, CREATE, 0o600)
             try:
                 if expected is not None:
@@ -132,7 +109,7 @@ class TextFile:
                     if expected is None
                     else self._place_over(temporary, target, expected)
                 )
-                return _signature(os.fstat(descriptor)) if done else None
+                return signature_of(os.fstat(descriptor)) if done else None
             finally:
                 _remove_own(temporary, descriptor)
                 os.close(descriptor)
@@ -150,55 +127,83 @@ class TextFile:
         with self._lock, self._translated("kept beside"):
             return str(keep_beside(Path(os.path.realpath(self._path)), data))
 
-    def take_late_write(self) -> tuple[bytes, bytes] | None:
-        """What an editor wrote into the file that `replace` replaced last: content before and after; or None.
-
-        Each change is returned once.
+    def late_writes(self) -> list[LateWrite]:
+        """What editors wrote into the files that `replace` replaced last; each comes again until `accept`.
 
         Raises:
             MirrorError: It cannot be read.
         """
         with self._lock, self._translated("read"):
-            displaced = self._displaced
-            if displaced is None:
-                return None
-            if _signature(os.fstat(displaced.descriptor)) == displaced.signature:
-                return None
-            os.lseek(displaced.descriptor, 0, os.SEEK_SET)
-            content = self._read(displaced.descriptor)
-            before, displaced.data = displaced.data, content.data
-            displaced.signature = content.signature
-            return (before, content.data) if before != content.data else None
+            return self._displaced.late_writes()
+
+    def accept(self, late: LateWrite) -> None:
+        """Say that a late write has been taken in: it need not be kept."""
+        with self._lock:
+            self._displaced.accept(late)
+
+    def clear_leftover(self, replaced: bytes | None, written: bytes | None) -> None:
+        """Remove the temporary file that a crash in `replace` has left, or keep it beside the file.
+
+        It may be what was written, or what it replaced: whoever has these gives them. Else it is what somebody saved
+        between our last look and the exchange, and `take_kept` tells where it is then.
+
+        Raises:
+            MirrorError: It cannot be read, removed or renamed.
+        """
+        with self._lock, self._translated("cleared of an old temporary file"):
+            self._clear_leftover(Path(os.path.realpath(self._path)), replaced, written)
+
+    def take_kept(self) -> list[str]:
+        """Give the paths of files that were kept beside this one since the last call, without being asked for."""
+        kept, self._kept = self._kept, []
+        return kept
 
     def close(self) -> None:
-        """Look no longer at the file that was replaced last. Calling it twice is allowed."""
+        """Look no longer at files that were replaced; keep what nobody has taken in. Calling it twice is allowed."""
         with self._lock:
             self._is_closed = True
-            self._forget_displaced()
+            target = Path(os.path.realpath(self._path))
+            while (displaced := self._displaced.take_oldest()) is not None:
+                try:
+                    self._dismiss(displaced, target)
+                except (OSError, MirrorError) as error:  # there is nobody left to try it again
+                    logger.warning("mirror.late_write_lost", extra={"error": str(error)})
+                finally:
+                    os.close(displaced.descriptor)
 
-    def _forget_displaced(self) -> None:
-        if self._displaced is not None:
-            os.close(self._displaced.descriptor)
-            self._displaced = None
+    def _dismiss(self, displaced: Displaced, target: Path) -> None:
+        """Look a last time at a file that was replaced, and keep what nobody has taken in."""
+        data = self._read(displaced.descriptor).data
+        if data != displaced.data:
+            self._kept.append(str(keep_beside(target, data)))
+
+    def _make_room(self, target: Path) -> None:
+        """Let go of the file that was replaced first, where there are too many: its editor has had its time."""
+        oldest = self._displaced.oldest_beyond(MIRROR_DISPLACED_FILES_MAX - 1)
+        if oldest is not None:
+            self._dismiss(oldest, target)
+            self._displaced.take_oldest()
+            os.close(oldest.descriptor)
+
+    def _clear_leftover(self, target: Path, replaced: bytes | None, written: bytes | None) -> None:
+        temporary = _temporary(target)
+        try:
+            descriptor = os.open(temporary, READ | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            is_ours = is_leftover(self._read(descriptor).data, replaced, written)
+        except MirrorError:  # a directory, or very large
+            is_ours = False
+        finally:
+            os.close(descriptor)
+        if is_ours:
+            temporary.unlink()
+        else:
+            self._kept.append(str(put_aside(temporary, target)))
 
     def _read(self, descriptor: int) -> Content:
-        """Read an open file, again if it changes meanwhile."""
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise MirrorError(f"{self.path} is not a regular file: give the path of a text file")
-        if status.st_size > self._bytes_max:
-            raise self._too_large(status.st_size)
-        with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(self._bytes_max + 1)
-        if len(data) > self._bytes_max:
-            raise self._too_large(len(data))
-        return Content(data=data, signature=_signature(status))
-
-    def _too_large(self, size: int) -> MirrorError:
-        return MirrorError(
-            f"{self.path} has {size:,} bytes, more than the {self._bytes_max:,} that a mirrored file "
-            "may have: shorten it, and the mirror goes on"
-        )
+        return read_open(descriptor, self.path, self._bytes_max)
 
     def _is_still(self, target: Path, expected: bytes | None) -> bool:
         """Whether the file has the content that we know; checks that it may be replaced."""
@@ -255,7 +260,7 @@ class TextFile:
     def _displace(self, path: Path, expected: bytes) -> bool:
         """Keep the file that was replaced open, if it has the content that we know."""
         try:
-            descriptor = os.open(path, _READ | os.O_NOFOLLOW)
+            descriptor = os.open(path, READ | os.O_NOFOLLOW)
         except OSError:
             return False
         try:
@@ -265,13 +270,10 @@ class TextFile:
         if content is None or content.data != expected:
             os.close(descriptor)
             return False
-        self._forget_displaced()
         if self._is_closed:
             os.close(descriptor)
         else:
-            self._displaced = _Displaced(
-                descriptor=descriptor, data=content.data, signature=content.signature
-            )
+            self._displaced.add(descriptor, content)
         return True
 
     def _check_directory(self) -> None:
@@ -299,15 +301,6 @@ class TextFile:
             raise MirrorError(
                 f"{self.path} cannot be {verb} ({error.strerror}): {hint}, and the mirror goes on"
             ) from error
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return Signature(
-        device=status.st_dev,
-        inode=status.st_ino,
-        size=status.st_size,
-        modified_ns=status.st_mtime_ns,
-    )
 
 
 def _temporary(target: Path) -> Path:

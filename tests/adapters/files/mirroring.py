@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from adapters.files.events import MirrorChange, MirrorEvent
-from adapters.files.mirror import FileMirror, MirrorTiming
+from adapters.files.mirror import FileMirror
+from adapters.files.timing import MirrorTiming
 from adapters.simulation.text_replica import MemoryTextReplica
 from domain.ports.environment import Clock
 from domain.ports.mirror import TextEdit

@@ -73,10 +73,30 @@ def test_nothing_but_the_file_stays_in_the_directory(path: Path) -> None:
 def test_what_a_crash_left_is_cleared_away(path: Path) -> None:
     path.write_bytes(b"old")
     file = TextFile(str(path))
-    text_file._temporary(path).write_bytes(b"half a te")
-    file.replace(b"new", b"old")
-    assert [each.name for each in path.parent.iterdir()] == ["notes.md"]
+    for data in (b"", b"ne", b"new", b"old", b"\xef\xbb\xbfold"):
+        path.write_bytes(b"old")
+        text_file._temporary(path).write_bytes(data)
+        file.replace(b"new", b"old")
+        assert [each.name for each in path.parent.iterdir()] == ["notes.md"]
+        assert path.read_bytes() == b"new"
+    assert file.take_kept() == []
+    file.close()
+
+
+def test_what_was_saved_right_before_a_crash_is_kept_beside_the_file(path: Path) -> None:
+    """The machine stops after the exchange has brought us a save that we had not seen."""
+    path.write_bytes(b"old")
+    path.with_name("notes.md.culm-kept").write_bytes(b"kept before")
+    file = TextFile(str(path))
+    for number in (2, 3):
+        text_file._temporary(path).write_bytes(b"saved %d" % number)
+        file.replace(b"new", path.read_bytes())
+        kept = f"{path}.culm-kept-{number}"
+        assert file.take_kept() == [kept]
+        assert Path(kept).read_bytes() == b"saved %d" % number
     assert path.read_bytes() == b"new"
+    assert path.with_name("notes.md.culm-kept").read_bytes() == b"kept before"
+    file.close()
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
