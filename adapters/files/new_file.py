@@ -1,6 +1,7 @@
 """What every new file beside a mirrored one needs: owner and mode of the old one, and to be durable."""
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -31,14 +32,25 @@ def copy_metadata(source: Path, descriptor: int) -> None:
             os.fchown(descriptor, -1, status.st_gid)
         except PermissionError:
             mode &= ~stat.S_IRWXG  # those were meant for another group
-    if hasattr(os, "listxattr"):
-        for name in os.listxattr(source):
-            with contextlib.suppress(OSError):  # the system's own (labels) are not ours to set
-                os.setxattr(descriptor, name, os.getxattr(source, name))
+    for name in _attributes(source):
+        with contextlib.suppress(OSError):  # the system's own (labels) are not ours to set
+            os.setxattr(descriptor, name, os.getxattr(source, name))
     os.fchmod(descriptor, mode)
     if own.st_uid != status.st_uid:
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, status.st_uid, -1)
+
+
+def _attributes(path: Path) -> list[str]:
+    """List the extended attributes: none where system or file system knows none, as FAT and many in user space."""
+    if not hasattr(os, "listxattr"):
+        return []
+    try:
+        return os.listxattr(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            return []
+        raise
 
 
 def umask() -> int:

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import os
 import stat
@@ -120,6 +121,19 @@ def test_extended_attributes_are_kept(path: Path) -> None:
         pytest.skip("this file system has no extended attributes")
     TextFile(str(path)).replace(b"new", b"old")
     assert os.getxattr(path, "user.note") == b"mine"
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_extended_attributes_is_written_to(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_path: Path) -> list[str]:
+        raise OSError(number, os.strerror(number))
+
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "listxattr", refuse)
+    TextFile(str(path)).replace(b"new", b"old")
+    assert path.read_bytes() == b"new"
 
 
 def test_a_new_file_has_the_mode_that_any_program_gives(path: Path) -> None:
