@@ -97,6 +97,9 @@ class FileMirror:
         self._may_seed = may_seed
         self._timing = timing or MirrorTiming()
         self._common = ""  # the last text that both sides had
+        self._origin: CommonText | None = (
+            None  # what they had before, while the file is empty since the start
+        )
         self._following: str | None = None  # the next one, once what was edited for it is durable
         self._is_common_saved = True
         self._void_count = 0  # as in `CommonText`
@@ -152,9 +155,9 @@ class FileMirror:
         content = await self._settled_content()
         self._read_at = self._clock.now()
         self._void_count = kept.void_count if kept is not None else self._replica.void_count()
+        self._origin = kept
         if content is not None:
-            is_verbatim = "\r\n" in (kept.text if kept else "")
-            file_text, self._format = self._decode(content, is_verbatim=is_verbatim)
+            file_text, self._format = self._decode(content.data)
             if file_text:
                 await self._bring_together(file_text, kept)
         self._known, self._signature = _data(content), _signature(content)
@@ -217,7 +220,7 @@ class FileMirror:
         """Bring what the file has into the document, at the start."""
         text = self._replica.read()
         if kept is not None:
-            await self._merge(kept.choose((file_text, text)), file_text)
+            await self._merge(await asyncio.to_thread(kept.choose, (file_text, text)), file_text)
         elif text == file_text:
             await self._agree(file_text)
         elif not text and self._may_seed:
@@ -301,16 +304,23 @@ class FileMirror:
         timing = self._timing
         if now - since < (timing.delete_after_s if is_gone and self._common else timing.settle_s):
             return
-        text = ""
-        try:
-            if content is not None:
-                text, self._format = self._decode(content, is_verbatim="\r\n" in self._common)
-            await self._merge(self._common, text)
-        except CulmError:
-            self._is_rejected = True
-            raise
+        if self._origin is None or not is_gone:  # else it is as empty as it was at the start
+            try:
+                await self._take_over(content)
+            except CulmError:
+                self._is_rejected = True
+                raise
         self._known, self._signature = _data(content), _signature(content)
         self._pending = None
+
+    async def _take_over(self, content: Content | None) -> None:
+        """Bring a content that has settled into the document."""
+        text, base = "", self._common
+        if content is not None:
+            text, self._format = self._decode(content.data)
+        if self._origin is not None:
+            base = await asyncio.to_thread(self._origin.choose, (text, self._replica.read()))
+        await self._merge(base, text)
 
     async def _look_at_replica(self) -> None:
         """Write what the document has to the file."""
@@ -337,7 +347,10 @@ class FileMirror:
         """Replace the content of the file by a text that is durable, unless somebody saved it just now."""
         data, text_format = encode(text, self._format)
         await self._keep_void(text)
-        await self._keep_base(self._common, text)
+        before = self._common
+        if self._origin is not None:  # somebody may be about to fill the file by what it had then
+            before = await asyncio.to_thread(self._origin.choose, (text, text))
+        await self._keep_base(before, text)
         signature = await asyncio.to_thread(self._file.replace, data, self._known)
         if signature is None:
             return
@@ -376,7 +389,7 @@ class FileMirror:
         trouble: CulmError | None = None
         for late in await asyncio.to_thread(self._file.late_writes):
             try:
-                before, after = (self._decode_late(data) for data in (late.before, late.after))
+                before, after = (self._decode(data)[0] for data in (late.before, late.after))
                 changed = self._edit(three_way(before, self._replica.read(), after))
             except NodeClosedError:
                 raise
@@ -392,11 +405,6 @@ class FileMirror:
                 self._reporter.tell_kept(await asyncio.to_thread(self._file.keep, late.after))
                 raise
         return trouble
-
-    def _decode_late(self, data: bytes) -> str:
-        is_verbatim = "\r\n" in self._common
-        path, before = self._file.path, self._format
-        return decode(data, path=path, before=before, is_verbatim=is_verbatim)[0]
 
     # --- Both sides -------------------------------------------------------------------------------
 
@@ -414,7 +422,7 @@ class FileMirror:
         document has all of it or nothing, which `CommonText.choose` relies on. Where `keeps_base` is not set, nothing
         is kept, and `_common` is no text of the file meanwhile.
         """
-        self._common = base
+        self._common, self._origin = base, None
         changed = 0
         for portion in portions(coarsened(base, edits)):
             following = apply_edits(self._common, portion)
@@ -459,7 +467,7 @@ class FileMirror:
 
     async def _agree(self, text: str) -> None:
         """From now on this is the text that both sides had."""
-        self._common, self._is_common_saved = text, False
+        self._common, self._is_common_saved, self._origin = text, False, None
         self._is_started = True
         await self._save_common()
 
@@ -475,10 +483,10 @@ class FileMirror:
         await self._save_base(base)
         self._base = base
 
-    def _decode(self, content: Content, *, is_verbatim: bool) -> tuple[str, TextFormat]:
-        return decode(
-            content.data, path=self._file.path, before=self._format, is_verbatim=is_verbatim
-        )
+    def _decode(self, data: bytes) -> tuple[str, TextFormat]:
+        common = self._common if self._origin is None else self._origin.text
+        path, before = self._file.path, self._format
+        return decode(data, path=path, before=before, is_verbatim="\r\n" in common)
 
 
 def _data(content: Content | None) -> bytes | None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,13 +70,14 @@ class World:
         merge: bool = False,
         may_seed: bool = True,
         timing: MirrorTiming = QUICK,
+        save_base: Callable[[str], Awaitable[None]] | None = None,
     ) -> FileMirror:
         return FileMirror(
             str(self.path),
             self.replica,
             clock=self.clock,
             base=self.base,
-            save_base=self.save_base,
+            save_base=save_base or self.save_base,
             on_event=self.events.append,
             merge=merge,
             may_seed=may_seed,
