@@ -28,12 +28,14 @@ class Share:
         document: Its document.
         may_seed: Whether the file may fill the document while that is empty: only where it was founded from it.
         base: What the mirror wants to remember; None before it has run.
+        is_restored: Whether it comes from a backup, and has not run since: the file may be newer than the document.
     """
 
     path: str
     document: DocumentId
     may_seed: bool
     base: str | None = None
+    is_restored: bool = False
 
     def encode(self) -> bytes:
         """Write it as `decode` reads it."""
@@ -43,6 +45,7 @@ class Share:
             "document": str(self.document),
             "may_seed": self.may_seed,
             "base": self.base,
+            "restored": self.is_restored,
         }
         return json.dumps(content).encode()
 
@@ -60,9 +63,15 @@ class Share:
                 "document": str(document),
                 "may_seed": bool(may_seed),
                 "base": None | str() as base,
+                **rest,
             }:
-                identifier = DocumentId.from_hex(document)
-                return cls(path=path, document=identifier, may_seed=may_seed, base=base)
+                return cls(
+                    path=path,
+                    document=DocumentId.from_hex(document),
+                    may_seed=may_seed,
+                    base=base,
+                    is_restored=rest.get("restored") is True,
+                )
             case _:
                 raise ValueError("not a share")
 
@@ -120,8 +129,23 @@ class Shares:
             raise StorageError(f"{place} cannot be written ({error.strerror})") from error
 
     def save_base(self, share: Share, base: str) -> None:
-        """Keep what the mirror wants to remember."""
-        self.save(replace(share, base=base))
+        """Keep what the mirror wants to remember; durable on return."""
+        self.save(replace(share, base=base, is_restored=False))
+
+    def for_backup(self) -> dict[str, bytes]:
+        """Give what a backup holds of all shares, by the path in the data directory: none of the common texts.
+
+        A file goes on while the backup lies there. With the old common text, all that it was given since by others
+        would look like an insertion by its editor, and stand there twice once the others send it again.
+        """
+        found: dict[str, bytes] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for place in sorted(self._folder.glob("*.json")):
+                with contextlib.suppress(ValueError, RecursionError, OSError, IdentifierError):
+                    share = Share.decode(place.read_bytes())
+                    bare = replace(share, base=None, may_seed=False, is_restored=True)
+                    found[f"{FOLDER}/{place.name}"] = bare.encode()
+        return found
 
     def forget(self, document: DocumentId) -> None:
         """Remove everything about the files of a document; the files themselves stay."""

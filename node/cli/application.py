@@ -338,7 +338,8 @@ def backup(
     To restore, with no node running, unpack it into an empty data directory:
       mkdir -m 700 DIR && tar -xf ARCHIVE -C DIR
 
-    Restore it only when the device is lost: two nodes with the same keys hurt each other.
+    Restore it only when the device is lost: two nodes with the same keys hurt each other. Files that were shared may
+    be newer than the archive: `culm share` first gets from the others what the device lacks.
     """
     arguments = {"path": str(file.absolute()), "replace": replace}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import sqlite3
 import stat
@@ -20,7 +21,7 @@ from node.commands.context import Answer, CommandContext, describe_document
 from node.commands.document import read_root
 from node.configuration import FILE_NAME
 from node.mirror import BODY, DocumentText
-from node.shares import FOLDER
+from node.shares import Shares
 from node.wiring.system import DATABASE_FILE, KEY_FILE, PORT_FILE
 
 UPDATE: Final = "update"
@@ -130,9 +131,13 @@ def _back_up(directory: Path, path: Path, *, is_replacing: bool) -> int:
         database = Path(folder) / DATABASE_FILE
         _copy_database(directory / DATABASE_FILE, database)
         archive.add(database, DATABASE_FILE)
-        for name in (KEY_FILE, PORT_FILE, FILE_NAME, FOLDER):
+        for name in (KEY_FILE, PORT_FILE, FILE_NAME):
             if (directory / name).exists():
                 archive.add(directory / name, name)
+        for name, data in Shares(directory).for_backup().items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o600
+            archive.addfile(entry, io.BytesIO(data))
     return path.stat().st_size
 
 

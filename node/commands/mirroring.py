@@ -5,7 +5,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,6 +148,10 @@ async def share(context: CommandContext, arguments: Arguments) -> AsyncGenerator
     else:
         first = {"is_new": False}
     assert known is not None
+    if known.is_restored and len(document.members()) > 1:
+        async with aclosing(_catch_up(context, document, arguments)) as steps:
+            async for step in steps:
+                yield step
     work = Mirroring(
         context=context, share=known, path=path, document=document, merge=arguments.flag("merge")
     )
@@ -164,6 +168,27 @@ async def share(context: CommandContext, arguments: Arguments) -> AsyncGenerator
             await context.node.forget(document.id)
             context.shares.forget(document.id)
         raise
+
+
+async def _catch_up(
+    context: CommandContext, document: Document, arguments: Arguments
+) -> AsyncGenerator[Answer, None]:
+    """Get back what a restored device lacks, before its file, which may have that, is taken for newer.
+
+    Raises:
+        MirrorError: Nobody can be reached who has it.
+    """
+    try:
+        async with aclosing(_sync(context, document, SYNC_S_MAX)) as steps:
+            async for step in steps:
+                yield step
+    except DialError:
+        if not arguments.flag("merge"):
+            raise MirrorError(
+                f"this device was restored from a backup, and nobody who has {document.name!r} can be reached: what"
+                f" {arguments.text('path')} has may come once more from them. Try again once another member runs, or"
+                " --merge to go on without them"
+            ) from None
 
 
 async def _resume(context: CommandContext, known: Share | None) -> Document | None:
@@ -300,7 +325,7 @@ class Mirroring:
         )
 
     async def _save_base(self, base: str) -> None:
-        await asyncio.to_thread(self.context.shares.save, replace(self.share, base=base))
+        await asyncio.to_thread(self.context.shares.save_base, self.share, base)
 
 
 async def _run(mirror: Any, mailbox: Mailbox) -> None:  # noqa: ANN401 - wiring alone knows its type
