@@ -82,7 +82,28 @@ def test_what_the_removed_wrote_behind_a_partition_counts_nowhere(seed: int) -> 
         await circle.network.converged(alice, carol)
         assert text(alice) == text(carol) == "one two"
         assert "void" not in text(bob)
+        assert [each.void_count for each in (alice, bob, carol)] == [0, 1, 0]
         await circle.network.quiet()
+
+    play(seed, story)
+
+
+def test_what_a_reader_wrote_before_it_heard_of_that_is_void_when_it_goes(seed: int) -> None:
+    """A mirror looks at the count to know why a text is gone: it has to grow no later than the text goes."""
+
+    async def story(circle: Circle) -> None:
+        alice, bob = circle["alice"], circle["bob"]
+        circle.network.partition("bob")
+        bob.text("body").insert(0, "void ")
+        await bob.durable()
+        assert bob.void_count == 0
+        await alice.set_role(circle.peer("bob"), "read")
+        circle.network.heal()
+        await circle.until("bob", lambda each: each.void_count > 0 or not text(each))
+        assert bob.void_count == 1
+        await circle.until("bob", lambda each: not text(each))
+        await circle.network.converged()
+        assert (alice.void_count, bob.void_count) == (0, 1)
 
     play(seed, story)
 
