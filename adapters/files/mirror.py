@@ -97,15 +97,12 @@ class FileMirror:
         self._may_seed = may_seed
         self._timing = timing or MirrorTiming()
         self._common = ""  # the last text that both sides had
-        self._origin: CommonText | None = (
-            None  # what they had before, while the file is empty since the start
-        )
         self._following: str | None = None  # the next one, once what was edited for it is durable
         self._is_common_saved = True
-        self._void_count = 0  # as in `CommonText`
-        self._was_refused = (
-            False  # edits were taken back since the file was last cleared of such ones
-        )
+        # While the file is as empty as it was at the start: what both sides had before.
+        self._origin: CommonText | None = None
+        # As in `CommonText`, and whether edits were taken back since the file was last cleared of such ones.
+        self._void_count, self._was_refused = 0, False
         self._known: bytes | None = None  # what the file holds when it holds `_common`
         self._signature: Signature | None = None
         self._format = TextFormat()
@@ -250,14 +247,15 @@ class FileMirror:
             await self._look_at_file()
             if self._pending is None:
                 await self._look_at_replica()
-            if trouble is not None:
+            is_well = not self._is_rejected and self._failed_at == NEVER
+            if trouble is not None and is_well:  # else there is something worse to tell
                 raise trouble
         except NodeClosedError:
             raise
         except CulmError as error:
             self._reporter.fail(error)
         else:
-            if not self._is_rejected and self._failed_at == NEVER:
+            if is_well:
                 self._reporter.recover()
         finally:
             self._tell_kept()
@@ -454,7 +452,10 @@ class FileMirror:
         try:
             await self._durable()
         except RefusedEditsError:
-            self._following = None  # the document has not got it: the file keeps it, as it is
+            # If these were not somebody else's edits, the file alone has them, and keeps them.
+            common = CommonText(text=self._common, following=self._following)
+            self._common = common.choose((self._following, self._replica.read()))
+            self._following = None
             raise
         self._common, self._following = self._following, None
 

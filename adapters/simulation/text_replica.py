@@ -21,6 +21,7 @@ class MemoryTextReplica(TextReplica):
         saved: The text that a crash would leave.
         may_write: Whether our own edits are permitted.
         is_disk_full: Whether `durable` fails from now on.
+        has_refused_others: Whether the next `durable` tells of refused edits that are not in this text.
         saves_left: After how many more calls of `durable` that save something the disk is full; None for never.
     """
 
@@ -38,6 +39,7 @@ class MemoryTextReplica(TextReplica):
         self._with_own = text
         self.may_write = True
         self.is_disk_full = False
+        self.has_refused_others = False
         self.saves_left: int | None = None
 
     def read(self) -> str:
@@ -78,6 +80,9 @@ class MemoryTextReplica(TextReplica):
             raise RefusedEditsError("edits were refused and taken back")
         self._before_own = None
         self.saved = text
+        if self.has_refused_others:
+            self.has_refused_others = False
+            raise RefusedEditsError("edits of another text were refused and taken back")
 
     def void_count(self) -> int:
         return self._void_count

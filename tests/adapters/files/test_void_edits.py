@@ -41,6 +41,17 @@ async def test_a_save_that_is_refused_stays_in_the_file(world: World) -> None:
     assert kept(world) == []
 
 
+async def test_edits_of_another_text_that_are_refused_double_nothing(world: World) -> None:
+    large = "".join(f"line {number} of a file of two portions\n" for number in range(30_000))
+    world.path.write_text("")
+    async with world.mirrored():
+        world.replica.has_refused_others = True
+        world.path.write_text(large)
+        await world.until_told(MirrorChange.FAILED)
+        assert 0 < len(world.replica.read()) < len(large)
+        await world.until_equal(large)
+
+
 async def test_a_save_that_is_refused_stays_in_the_file_after_a_restart(world: World) -> None:
     world.path.write_text("one\n")
     async with world.mirrored():
