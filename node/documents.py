@@ -120,7 +120,7 @@ class Documents:
             with suppress(
                 StorageError
             ):  # a full disk: it is no document, and forgotten at another start
-                await self.forget(owner)
+                await self._delete(owner)
 
     async def open(self, document: Document) -> DocumentOwner:
         """Bring a document up from the store, and start its owner."""
@@ -176,15 +176,19 @@ class Documents:
             StorageError: It cannot be deleted now: it is there as before, opened again.
         """
         state = owner.document
-        with suppress(UnsavedEditsError):  # what cannot be written is about to be deleted
-            await owner.close()
-        del self._owners[state.document]
-        self._tasks.pop(state.document).cancel()
         try:
-            await self._environment.store.forget(state.document)
+            await self._delete(owner)
         except StorageError:
             await self.open(Document(state.key, state.document, state.record, Keyring()))
             raise
+
+    async def _delete(self, owner: DocumentOwner) -> None:
+        document = owner.document.document
+        with suppress(UnsavedEditsError):  # what cannot be written is about to be deleted
+            await owner.close()
+        del self._owners[document]
+        self._tasks.pop(document).cancel()
+        await self._environment.store.forget(document)
 
     async def forget_damaged(self, document: DocumentId) -> None:
         """Delete what there is of a document that cannot be opened; durable on return.

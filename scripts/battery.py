@@ -28,7 +28,7 @@ STATE: Final = ROOT / ".battery.json"
 CHUNK_S_MAX: Final = 3_600
 SHOWN_LINES_MAX: Final = 30
 QUIET: Final = ("-q", "-x", "-p", "no:cacheprovider", f"--timeout={CHUNK_S_MAX}")
-FUZZED: Final = 20
+FUZZED: Final = 22
 """How many targets `tests/fuzz/targets.py` has."""
 
 
@@ -90,7 +90,7 @@ def fuzzing(count: int, size: int) -> tuple[Chunk, ...]:
             units=units,
             command=("scripts.fuzz", "--inputs", str(size), "--seed", str(number)),
         )
-        for number in range(count // units)
+        for number in range(-(-count // units))
     )
 
 

@@ -105,6 +105,7 @@ class Paths(ProbeHost):
         self._by_key: dict[bytes, Prober] = {}
         self._open: dict[PeerId, list[Path]] = {}
         self._punches: dict[PeerId, Punch] = {}
+        self._met: dict[PeerId, Punch] = {}  # those of late that a connection has taken over
         self._probed: OrderedDict[tuple[str, bool], TokenBucket] = OrderedDict()
         self.troubled: Callable[[PeerId], None] | None = None
         self.has_relay = False
@@ -172,6 +173,11 @@ class Paths(ProbeHost):
             punch.close()
         prober.troubled = lambda: self._trouble(owner.peer)
         path.unlock(prober, key, owner)
+        # Of two dials that lead here one is given up: what the first has taken over is for the second as well.
+        if punch is not None:
+            self._note_met(owner.peer, punch)
+        elif (met := self._met.get(owner.peer)) is not None:
+            self._offer(prober, met.prober.offered)
         self._open.setdefault(owner.peer, []).append(path)
 
     def end(self, path: Path) -> None:
@@ -240,9 +246,13 @@ class Paths(ProbeHost):
         self._probe(punch.prober, key, listed)
 
     def _probe(self, prober: Prober, key: ProbeKey, candidates: tuple[Candidate, ...]) -> None:
-        now = self.now()
-        prober.offered = candidates
         prober.add_key(key)
+        self._offer(prober, candidates)
+
+    def _offer(self, prober: Prober, candidates: tuple[Candidate, ...]) -> None:
+        """Let a prober try where the peer has said that it may be."""
+        now = self.now()
+        prober.offered = candidates or prober.offered
         prober.table.add(candidates, by_relay=False, now=now)
         if self.has_relay:
             prober.table.add(candidates, by_relay=True, now=now)
@@ -266,7 +276,14 @@ class Paths(ProbeHost):
         self._loop.call_later(OFFER_S_MAX, self._expire, peer, punch)
         return punch
 
+    def _note_met(self, peer: PeerId, punch: Punch) -> None:
+        self._met[peer] = punch
+        if len(self._met) > PUNCHES_MAX:
+            del self._met[next(iter(self._met))]
+
     def _expire(self, peer: PeerId, punch: Punch) -> None:
+        if self._met.get(peer) is punch:
+            del self._met[peer]
         if self._punches.get(peer) is punch:
             del self._punches[peer]
             punch.close()
