@@ -102,8 +102,10 @@ class Dial:
 
     def _start(self, text: str, remote: Source) -> None:
         connection = self._begin(Path(remote), self._win)
-        self._flight[connection] = text, self._clock.now() + self._silent_s_max
+        self._flight[connection] = text, _NEVER
         connection.dial()
+        # From now on, however long that took: a process that stood still has heard nobody meanwhile.
+        self._flight[connection] = text, self._clock.now() + self._silent_s_max
 
     def _win(self, connection: PeerConnection) -> None:
         """The peer is there: no other may say hello."""

@@ -273,7 +273,7 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
 
 
 async def test_connections_that_nobody_takes_are_bounded() -> None:
-    alice, bob = network(device(1)), network(device(2))
+    alice, bob = network(device(1), dial_s_max=3.0), network(device(2))  # nobody here is silent
     async with running(alice, bob):
         for _ in range(ACCEPT_QUEUE_MAX):
             await alice.dial(device(2).peer, bob.addresses)
