@@ -65,9 +65,8 @@ class SecretCourier:
         self._unreachable: dict[PeerId, bytes] = {}
         self._noticed: dict[bytes, float] = {}
         self._seen: tuple[int, int, int, bool] | None = None
-        self._refused: int | None = (
-            None  # how many control operations there were when nobody would take ours
-        )
+        self._refused: int | None = None
+        """How many control operations there were when nobody would have taken ours."""
         self._gifts: list[tuple[float, Gift]] = []
         self._rotate_due = NEVER
         self._notice_due = NEVER
@@ -311,9 +310,8 @@ class SecretCourier:
             return False
         try:
             await self._stage_due(now)
-        except (
-            NotPermittedError
-        ) as error:  # nobody would take it: better to owe it than to store it
+        except NotPermittedError as error:
+            # Nobody would take it: better to owe it than to store it.
             self._refused = self._document.ledger.control_count
             logger.error("courier.not_written", extra={"reason": str(error)})  # noqa: TRY400 - no stack helps
         self._seen = None

@@ -48,14 +48,12 @@ DocumentName = Annotated[
 def run_application(arguments: Sequence[str]) -> NoReturn:
     """Run the command that was typed, and leave the process with its exit code."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # a name may need more than the terminal has
+        # A name may need more than the terminal has.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = application(list(arguments), prog_name="culm", standalone_mode=False)
-    except (
-        TyperException
-    ) as error:  # what was typed is no command of ours: these can show themselves
+    except TyperException as error:
+        # What was typed is no command of ours: such errors can show themselves.
         error.show()  # type: ignore[attr-defined]
         if "--json" in arguments:
             say_error("UsageError", error.format_message(), error.exit_code)

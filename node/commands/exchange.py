@@ -44,9 +44,8 @@ async def export(context: CommandContext, arguments: Arguments) -> AsyncGenerato
 
     def write() -> None:
         with _new_file(path, mode=0o666, is_replacing=is_replacing) as file:
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # who may read what is replaced, and no others
+            # Who may read what is replaced, and no others.
+            with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             file.write(data)
 

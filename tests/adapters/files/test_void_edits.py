@@ -22,14 +22,19 @@ def kept(world: World) -> list[str]:
     return sorted(each.read_text() for each in found)
 
 
+async def save_what_is_refused(world: World) -> None:
+    """Save a line that is taken in, and then refused before it is on disk."""
+    world.replica.hold_disk()
+    world.path.write_text("one\nmine\n")
+    await until(lambda: world.replica.read() == "one\nmine\n")
+    world.replica.may_write = False
+    world.replica.release_disk()
+
+
 async def test_a_save_that_is_refused_stays_in_the_file(world: World) -> None:
     world.path.write_text("one\n")
     async with world.mirrored():
-        world.replica.hold_disk()
-        world.path.write_text("one\nmine\n")
-        await until(lambda: world.replica.read() == "one\nmine\n")
-        world.replica.may_write = False
-        world.replica.release_disk()
+        await save_what_is_refused(world)
         refused = (await world.until_told(MirrorChange.FAILED)).error
         assert isinstance(refused, RefusedEditsError)
         world.type_remotely(0, "zero\n")
@@ -55,11 +60,7 @@ async def test_edits_of_another_text_that_are_refused_double_nothing(world: Worl
 async def test_a_save_that_is_refused_stays_in_the_file_after_a_restart(world: World) -> None:
     world.path.write_text("one\n")
     async with world.mirrored():
-        world.replica.hold_disk()
-        world.path.write_text("one\nmine\n")
-        await until(lambda: world.replica.read() == "one\nmine\n")
-        world.replica.may_write = False
-        world.replica.release_disk()
+        await save_what_is_refused(world)
         await world.until_told(MirrorChange.FAILED)
     with pytest.raises(NotPermittedError):
         await world.mirror().start()
