@@ -1,8 +1,9 @@
 """Inviting others into documents, and joining theirs."""
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from domain import limits
 from domain.connectivity.meeting import invite_discovery_key
@@ -31,6 +32,8 @@ from node.exchange import Exchange
 from node.link import Link
 from node.owner import DocumentOwner
 from node.peers import Peers
+
+T = TypeVar("T")
 
 JOIN_S_MAX: Final = limits.PEER_SILENCE_S_MAX + 5.0
 """Who goes silent meanwhile is noticed first, and asked again over a new connection."""
@@ -122,32 +125,66 @@ async def _join(
     for host, _ in wanted.hosts:
         peers.introduce(host, invite_discovery_key(wanted.document, wanted.key.peer))
     connect = _Connector(wanted, environment, peers)
-    link = await connect()
     owner = documents.find(wanted.document)
     has_history = owner is not None and bool(owner.document.heights)
-    if owner is None:  # else joining was interrupted before, or we were a member once
-        owner = await _open_new(wanted, environment, documents)
-    pair = owner.document.keyring.latest_prekey
-    assert pair is not None  # kept before the document was opened
-    statement = join_statement(wanted.document, environment.key.peer, pair.prekey.digest())
-    request = Join(
-        invite_key=wanted.key.peer,
-        prekey=pair.prekey,
-        proof=wanted.key.sign(Label.JOIN, statement),
-    )
     try:
+        owner, link = await _open_and_connect(owner, wanted, environment, documents, connect)
+        request = _request(wanted, owner)
         # Once we are a member we have to find the others again.
         for peer, addresses in wanted.hosts:
             await peers.remember(peer, addresses)
         await _ask_until_admitted(link, owner, request, connect)
     except BaseException:
         peers.detach(wanted.document)
-        if not has_history:  # who was removed keeps what it has
+        owner = documents.find(wanted.document)
+        if owner is not None and not has_history:  # who was removed keeps what it has
             # What cannot be deleted serves the next attempt; and a cancellation stays one.
             with suppress(StorageError):
                 await documents.forget(owner)
         raise
     return owner
+
+
+async def _open_and_connect(
+    owner: DocumentOwner | None,
+    wanted: Invite,
+    environment: Environment,
+    documents: Documents,
+    connect: "_Connector",
+) -> tuple[DocumentOwner, Link]:
+    """Open the document, unless an interrupted attempt or an earlier membership has left it, and dial meanwhile.
+
+    Whatever fails, the other goes on to its end: a document is never left half on disk.
+    """
+    if owner is not None:
+        return owner, await connect()
+    async with asyncio.TaskGroup() as group:
+        connecting = group.create_task(_outcome(connect()))
+        opening = group.create_task(_outcome(_open_new(wanted, environment, documents)))
+    opened, link = opening.result(), connecting.result()
+    if isinstance(opened, CulmError):
+        raise opened
+    if isinstance(link, CulmError):
+        raise link
+    return opened, link
+
+
+async def _outcome(work: Awaitable[T]) -> T | CulmError:
+    try:
+        return await work
+    except CulmError as error:
+        return error
+
+
+def _request(wanted: Invite, owner: DocumentOwner) -> Join:
+    pair = owner.document.keyring.latest_prekey
+    assert pair is not None  # kept before the document was opened
+    statement = join_statement(wanted.document, owner.document.key.peer, pair.prekey.digest())
+    return Join(
+        invite_key=wanted.key.peer,
+        prekey=pair.prekey,
+        proof=wanted.key.sign(Label.JOIN, statement),
+    )
 
 
 class _Connector:

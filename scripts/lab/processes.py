@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,10 +47,14 @@ class LabNode:
         self._client = ControlClient(directory / "control")
         self._edits = 0
 
+    def request(self, command: str, **arguments: object) -> AsyncIterator[Mapping[str, Any]]:
+        """Let it carry out a command; its answers."""
+        return self._client.request(command, arguments)
+
     async def ask(self, command: str, **arguments: object) -> dict[str, Any]:
         """Let it carry out a command; the last answer."""
         last: dict[str, Any] = {}
-        async for answer in self._client.request(command, arguments):
+        async for answer in self.request(command, **arguments):
             last = dict(answer)
         return last
 
@@ -244,6 +248,8 @@ class Lab:
         self.turn = turn
         self.rendezvous = rendezvous
         self.directory = directory
+        self.predicts = False
+        """Whether nodes in houses guess the ports that their box gives next."""
         self._count = 0
 
     @property
@@ -252,6 +258,7 @@ class Lab:
         return [
             *("--listen", f"[::]:{PORT}", "--stun", SERVERS[0], "--turn", self.turn.servers),
             *("--via", f"{self.rendezvous.peer}@{PUBLIC}:{PORT}"),
+            *(["--port-prediction"] if self.predicts else ()),
         ]
 
     @contextmanager

@@ -71,6 +71,32 @@ def test_who_was_removed_keeps_its_copy_when_joining_again_fails(seed: int) -> N
     network.run(scenario)
 
 
+@pytest.mark.parametrize("cancelled_after_s", [None, 0.0, 0.001, 1.0])
+def test_who_cannot_reach_the_inviter_has_no_document_and_joins_later(
+    seed: int, cancelled_after_s: float | None
+) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with network.node("bob") as bob:
+            async with network.node("alice") as alice:
+                document = await alice.create("notes")
+                invite = await document.invite()
+            joining = asyncio.create_task(bob.join(invite))
+            if cancelled_after_s is not None:
+                await asyncio.sleep(cancelled_after_s)
+                joining.cancel()
+            with pytest.raises((NetworkError, asyncio.CancelledError)):
+                await joining
+            assert not bob.documents()
+            assert cancelled_after_s is not None or not await bob.environment.store.documents()
+            await network.restart("alice")
+            assert (await bob.join(invite)).role is not None
+            await network.converged()
+
+    network.run(scenario)
+
+
 def test_who_joins_twice_at_once_joins_once(seed: int) -> None:
     network = NodeNetwork(seed)
 
