@@ -226,17 +226,16 @@ async def _ask_until_admitted(
 ) -> None:
     """Ask, and ask again over new connections, going on where the last one ended; as long as something comes."""
     loop = asyncio.get_running_loop()
-    held, give_up = 0, loop.time() + JOIN_S_MAX
+    held, ended, give_up = 0, 0, loop.time() + JOIN_S_MAX
     while True:
         failure: CulmError = InviteError("unreachable", NO_ANSWER)
-        is_ended = False
         try:
             exchange = link.introduce(owner)
             exchange.ask_to_join(request)
             if await _wait_admitted(owner, exchange, link):
                 return
         except NetworkError as error:
-            failure, is_ended = error, True
+            failure, ended = error, ended + 1
         except InviteError as error:
             # Who is no manager any more, or has not heard of the invite yet, says so: another may know better.
             if error.reason != "refused" or not connect.skip(link.peer):
@@ -250,7 +249,8 @@ async def _ask_until_admitted(
         holds = sum(height.count for height in owner.document.heights.values())
         if holds > held:
             held, give_up = holds, loop.time() + JOIN_S_MAX
-        is_hopeless = is_ended and not held and not connect.skip(link.peer)
+        # Once proves nothing: the peer may have dialled us at the same time, and one connection has given way.
+        is_hopeless = ended > 1 and not held and not connect.skip(link.peer)
         if is_hopeless or loop.time() >= give_up:
             raise failure
         with suppress(NetworkError):

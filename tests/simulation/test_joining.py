@@ -97,6 +97,22 @@ def test_who_cannot_reach_the_inviter_has_no_document_and_joins_later(
     network.run(scenario)
 
 
+def test_who_asks_over_a_connection_that_gives_way_to_another_gets_in() -> None:
+    """The inviter, too, dials who has just left: under this seed, so that the two dials cross."""
+    network = NodeNetwork(75)
+
+    async def scenario() -> None:
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            await bob.join(await (await alice.create("other")).invite())
+            for _ in range(6):
+                copy = await bob.join(await document.invite())
+                await copy.durable("peers:1")
+                await bob.forget(copy.id)
+
+    network.run(scenario)
+
+
 def test_who_joins_twice_at_once_joins_once(seed: int) -> None:
     network = NodeNetwork(seed)
 
