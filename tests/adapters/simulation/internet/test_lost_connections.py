@@ -43,7 +43,8 @@ async def test_what_was_soon_lost_is_had_again_by_the_next_try(
                 situation.internet.heal()
                 now = loop.time()
                 took_s = await until_joined(one, other, WAIT_S)
-                assert took_s <= max([now, *planned_at]) - now + 2.0
+                # Of the flights of one handshake several may be lost, each for twice as long as the one before.
+                assert took_s <= max([now, *planned_at]) - now + 3.0
                 await asyncio.sleep(lasted_s)
 
 
