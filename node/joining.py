@@ -1,9 +1,8 @@
 """Inviting others into documents, and joining theirs."""
 
 import asyncio
-from collections.abc import Awaitable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 from domain import limits
 from domain.connectivity.meeting import invite_discovery_key
@@ -14,6 +13,7 @@ from domain.errors import (
     DialError,
     InviteError,
     NetworkError,
+    NodeClosedError,
     StorageError,
     UsageError,
 )
@@ -32,8 +32,7 @@ from node.exchange import Exchange
 from node.link import Link
 from node.owner import DocumentOwner
 from node.peers import Peers
-
-T = TypeVar("T")
+from node.runtime import Runtime
 
 JOIN_S_MAX: Final = limits.PEER_SILENCE_S_MAX + 5.0
 """Who goes silent meanwhile is noticed first, and asked again over a new connection."""
@@ -102,21 +101,21 @@ def _other_managers(
 
 
 async def join(
-    text: str, environment: Environment, documents: Documents, peers: Peers
+    text: str, environment: Environment, documents: Documents, peers: Peers, runtime: Runtime
 ) -> DocumentOwner:
     """Join the document of an invite; see `Node.join`."""
     wanted = Invite.decode(text)
     async with documents.joining(wanted.document):
         owner = documents.find(wanted.document)
         if owner is None or owner.document.role is None:
-            owner = await _join(wanted, environment, documents, peers)
+            owner = await _join(wanted, environment, documents, peers, runtime)
     for peer, addresses in wanted.hosts:
         peers.want(peer, addresses)
     return owner
 
 
 async def _join(
-    wanted: Invite, environment: Environment, documents: Documents, peers: Peers
+    wanted: Invite, environment: Environment, documents: Documents, peers: Peers, runtime: Runtime
 ) -> DocumentOwner:
     if wanted.inviter == environment.key.peer:
         raise InviteError(
@@ -128,7 +127,9 @@ async def _join(
     owner = documents.find(wanted.document)
     has_history = owner is not None and bool(owner.document.heights)
     try:
-        owner, link = await _open_and_connect(owner, wanted, environment, documents, connect)
+        owner, link = await _open_and_connect(
+            owner, wanted, environment, documents, runtime, connect
+        )
         request = _request(wanted, owner)
         # Once we are a member we have to find the others again.
         for peer, addresses in wanted.hosts:
@@ -150,30 +151,32 @@ async def _open_and_connect(
     wanted: Invite,
     environment: Environment,
     documents: Documents,
+    runtime: Runtime,
     connect: "_Connector",
 ) -> tuple[DocumentOwner, Link]:
     """Open the document, unless an interrupted attempt or an earlier membership has left it, and dial meanwhile.
 
-    Whatever fails, the other goes on to its end: a document is never left half on disk.
+    Whatever becomes of the dial, opening goes on to its end: a document is never left half on disk.
     """
     if owner is not None:
         return owner, await connect()
-    async with asyncio.TaskGroup() as group:
-        connecting = group.create_task(_outcome(connect()))
-        opening = group.create_task(_outcome(_open_new(wanted, environment, documents)))
-    opened, link = opening.result(), connecting.result()
-    if isinstance(opened, CulmError):
-        raise opened
-    if isinstance(link, CulmError):
-        raise link
-    return opened, link
+    opened: list[DocumentOwner | CulmError] = []  # at most one
 
+    async def open_new() -> None:
+        try:
+            opened.append(await _open_new(wanted, environment, documents))
+        except CulmError as error:
+            opened.append(error)
 
-async def _outcome(work: Awaitable[T]) -> T | CulmError:
+    opening = runtime.spawn(open_new(), f"open {wanted.document.short}")
     try:
-        return await work
-    except CulmError as error:
-        return error
+        link = await connect()
+    finally:
+        await asyncio.wait([opening])
+    outcome = opened[0] if opened else NodeClosedError("the node was closed meanwhile")
+    if isinstance(outcome, CulmError):
+        raise outcome
+    return outcome, link
 
 
 def _request(wanted: Invite, owner: DocumentOwner) -> Join:

@@ -393,7 +393,9 @@ class Node:
             NetworkError: The inviter cannot be reached now.
         """
         self._check()
-        owner = await joining.join(invite, self.environment, self._documents, self.peers)
+        owner = await joining.join(
+            invite, self.environment, self._documents, self.peers, self.runtime
+        )
         self._want_members(owner)
         self._be_found()
         return Document(self, owner)
