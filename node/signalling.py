@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from typing import Final
 
 from domain.connectivity.bucket import TokenBucket
-from domain.connectivity.candidate import Candidate, CandidateKind, for_strangers
+from domain.connectivity.candidate import Candidate, CandidateKind
 from domain.connectivity.meeting import HOUR_S, hours_around, rendezvous_tag
 from domain.connectivity.nat import UNKNOWN, keeps_relay, wants_relay
 from domain.connectivity.offer import (
@@ -45,7 +45,6 @@ from domain.events import SecurityEvent
 from domain.identifiers import PeerId
 from domain.identity import can_be_sealed_to
 from domain.limits import (
-    CANDIDATES_MAX,
     FORWARDS_BURST,
     FORWARDS_PER_S,
     MEETING_KEYS_MAX,
@@ -62,6 +61,7 @@ from node.meeting import MeetingPlaces
 from node.rendezvous import RendezvousServers
 from node.runtime import Runtime
 from node.signal_link import SignalLink
+from node.whereabouts import Whereabouts
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,6 @@ LINK_S_MAX: Final = 8.0
 """The first connection to a rendezvous: a dial that fails (3 s), and one by a relay that has to be had first (4 s)."""
 RENEW_S: Final = (0.0, 1.0, 2.0, 4.0)
 """Waits between the offers with which a connection whose ways are all silent is mended; then the last again."""
-LOOK_AGAIN_S: Final = 5.0
-"""So long what the servers said last is good enough for peers that are not connected: many may come at once."""
 REGISTER_S: Final = 30.0
 """How often tags are looked at: the hour changes, and so do secrets and invites."""
 REGISTER_S_MIN: Final = 1.0
@@ -116,13 +114,13 @@ class Signalling:
         self._places = places
         self._publish = publish
         self._serves_anybody = serves_anybody
+        self._whereabouts = Whereabouts(traversal, environment.clock, self._witnesses)
         self._links: dict[SignalLink, None] = {}
         self._board = Switchboard[SignalLink](environment.entropy.draw)
         self._linked = asyncio.Event()
         self._stir = asyncio.Event()
         self._waiting: dict[bytes, _Exchange] = {}
         self._turn = 0
-        self._look_at = 0.0
         self._log = OfferLog()
         self._answering = 0
         self._expected: set[PeerId] = set()
@@ -304,17 +302,8 @@ class Signalling:
         tags = self._tags_of(peer, discovery_key)
         nat = self._traversal.nat
         with_relay = keeps_relay(nat) or is_again
-        candidates = await self._traversal.candidates(with_relay=with_relay, is_fresh=is_again)
-        candidates = (*candidates, *await self._traversal.predicted())[:CANDIDATES_MAX]
-        offer = Offer(
-            offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
-            sender=self._environment.key.peer,
-            recipient=peer,
-            secret=self._environment.entropy.draw(SECRET_BYTES),
-            expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
-            nat=self._traversal.nat,
-            candidates=candidates,
-        )
+        candidates = await self._whereabouts.for_search(with_relay=with_relay, is_again=is_again)
+        offer = self._make_offer(peer, candidates)
         key = offer.probe_key(offer.sender)
         # The peer may probe before its answer is here.
         self._traversal.punch(peer, key, (), UNKNOWN)
@@ -333,6 +322,25 @@ class Signalling:
         finally:
             del self._waiting[offer.offer_id]
         self._traversal.punch(peer, key, answer.candidates, answer.nat)
+
+    def _make_offer(
+        self, peer: PeerId, candidates: tuple[Candidate, ...], answers: bytes | None = None
+    ) -> Offer:
+        draw = self._environment.entropy.draw
+        return Offer(
+            offer_id=draw(OFFER_ID_BYTES),
+            sender=self._environment.key.peer,
+            recipient=peer,
+            secret=draw(SECRET_BYTES),
+            expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
+            nat=self._traversal.nat,
+            candidates=candidates,
+            answers=answers,
+        )
+
+    def _witnesses(self) -> list[PeerId]:
+        """Members that may say as what they see us; servers of ours are asked for it anyway."""
+        return [each.connection.peer for each in self._links if each.is_known()]
 
     def _tags_of(self, peer: PeerId, discovery_key: bytes | None) -> tuple[bytes, ...]:
         """The tags under which a peer may be found, the likeliest first."""
@@ -426,21 +434,6 @@ class Signalling:
             not link.is_of_stranger and any(place.invite_keys for place in self._places())
         )
 
-    async def _candidates_for(self, peer: PeerId, *, with_relay: bool) -> tuple[Candidate, ...]:
-        """Where we may be reached; asked anew where that may have changed unnoticed.
-
-        A port at a relay that is gone is not missed before its next refresh, in minutes: who is connected would have
-        noticed, who looks for us cannot.
-        """
-        traversal, now = self._traversal, self._environment.clock.now()
-        is_dark = traversal.is_dark(peer)
-        found = await traversal.candidates(with_relay=with_relay, is_fresh=is_dark)
-        has_port = any(each.kind is CandidateKind.RELAYED for each in found)
-        if has_port and not is_dark and traversal.is_relayed(peer) is None and now >= self._look_at:
-            self._look_at = now + LOOK_AGAIN_S
-            found = await traversal.candidates(with_relay=with_relay, is_fresh=True)
-        return (*found, *await traversal.predicted())[:CANDIDATES_MAX]
-
     async def _answer(self, link: SignalLink, offer: Offer, *, is_member: bool) -> None:
         traversal, own = self._traversal, self._environment.key.peer
         is_expected = is_member or self._is_expected(link, offer.sender)
@@ -452,20 +445,10 @@ class Signalling:
             has_relay = any(each.kind is CandidateKind.RELAYED for each in offer.candidates)
             if is_expected:
                 wants = wants_relay(traversal.nat, offer.nat, peer_has_relay=has_relay)
-                candidates = await self._candidates_for(offer.sender, with_relay=wants)
+                candidates = await self._whereabouts.for_answer(offer.sender, with_relay=wants)
             else:
-                listed = await traversal.candidates(with_relay=False, is_fresh=False)
-                candidates = for_strangers(listed)
-            answer = Offer(
-                offer_id=self._environment.entropy.draw(OFFER_ID_BYTES),
-                sender=own,
-                recipient=offer.sender,
-                secret=self._environment.entropy.draw(SECRET_BYTES),
-                expires_us=self._environment.clock.timestamp_us() + int(LIFETIME_S * 1e6),
-                nat=traversal.nat,
-                candidates=candidates,
-                answers=offer.offer_id,
-            )
+                candidates = await self._whereabouts.for_stranger()
+            answer = self._make_offer(offer.sender, candidates, answers=offer.offer_id)
             sealed = seal_offer(answer, self._environment.key, self._environment.entropy.draw)
             if offer.reply_tag is not None and link.connection.peer != offer.sender:
                 link.say(Forward(offer.reply_tag, sealed))

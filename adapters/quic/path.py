@@ -57,8 +57,8 @@ class Path:
         self.bytes_received = 0
         self.owner: PathOwner | None = None
         self.prober: Prober | None = None
-        self.has_seen_us = asyncio.Event()
-        """Set once the peer has said as what it sees us."""
+        self.seen_us: asyncio.Future[None] | None = None
+        """Done once the peer has said as what it sees us; None before the hello is."""
         self._kind = kind
         self._is_open = True
         self._is_silence_watched = False
@@ -87,6 +87,7 @@ class Path:
         """The hello is done: from now on the prober says where packets go."""
         self.owner = owner
         self.prober = prober
+        self.seen_us = prober.host.loop.create_future()
         prober.add_key(key, is_lasting=True)
         prober.table.adopt(pair_of(self.remote), self._kind, now=prober.now())
         prober.changed = self._follow
@@ -168,8 +169,9 @@ class Path:
         """Go where the prober says."""
         assert self.prober is not None
         assert self.owner is not None
-        if self.prober.table.observed is not None:
-            self.has_seen_us.set()
+        assert self.seen_us is not None
+        if self.prober.table.observed is not None and not self.seen_us.done():
+            self.seen_us.set_result(None)
         active, was_open = self.prober.active, self._is_open
         self._is_open = self.prober.table.can_send
         is_other = active is not None and active != self.remote

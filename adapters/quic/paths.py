@@ -8,7 +8,6 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from adapters.quic.path import Path, PathOwner
@@ -197,16 +196,18 @@ class Paths(ProbeHost):
         return paths[-1] if paths else None
 
     def observed_by(self, peer: PeerId) -> Address | None:
-        """As what a connected peer sees us; None if it has not said so."""
+        """As what a connected peer sees us; None if it has not said so, or is not heard."""
         path = self.find(peer)
-        return path.prober.table.observed if path is not None and path.prober is not None else None
+        if path is None or path.prober is None or path.prober.table.is_dark:
+            return None
+        return path.prober.table.observed
 
-    async def until_observed(self, peer: PeerId, within_s: float) -> None:
-        """Wait until a connected peer has said as what it sees us, or the time is over."""
-        path = self.find(peer)
-        if path is not None and path.prober is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(path.has_seen_us.wait(), within_s)
+    async def until_observed(self, peers: Iterable[PeerId], within_s: float) -> None:
+        """Wait until one of these connected peers has said as what it sees us, or the time is over."""
+        paths = [path for path in map(self.find, peers) if path is not None]
+        coming = [path.seen_us for path in paths if path.seen_us is not None]
+        if coming:
+            await asyncio.wait(coming, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _trouble(self, peer: PeerId) -> None:
         if self.troubled is not None:

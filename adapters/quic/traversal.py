@@ -6,7 +6,7 @@ relay has one for each way to it. A relay is opened when somebody needs it, and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from typing import Final
 
@@ -27,6 +27,7 @@ from domain.connectivity.port_mapping import PortMappingState
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.server import TurnServer
 from domain.connectivity.verdict import NatVerdict
+from domain.connectivity.witness import choose_witnessed
 from domain.errors import DialError, NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
@@ -99,6 +100,7 @@ class QuicTraversal(Traversal):
         self._mirrors: dict[
             PeerId, None
         ] = {}  # who tells us as what we are seen, beside STUN servers
+        self._turn = 0
         self._looked = asyncio.Event()
         self._stir = asyncio.Event()
         self._is_elsewhere = False
@@ -134,7 +136,9 @@ class QuicTraversal(Traversal):
     def has_relay(self) -> bool:
         return bool(self._relay.ways)
 
-    async def candidates(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
+    async def candidates(
+        self, *, with_relay: bool, is_fresh: bool, witnesses: Sequence[PeerId] = ()
+    ) -> tuple[Candidate, ...]:
         if not self._looked.is_set() or self._is_asking_router:
             await self._wait_for_first_look()
         elif is_fresh:
@@ -144,7 +148,9 @@ class QuicTraversal(Traversal):
         if with_relay and self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
-        return self._list_candidates()
+        if not self._seen_outside():  # what is offered would not say where we are outside
+            await self._network.endpoint.paths.until_observed(witnesses, MIRROR_S_MAX)
+        return self._list_candidates(witnesses)
 
     async def predicted(self) -> tuple[Candidate, ...]:
         now, servers = self._clock.now(), self._servers.answering()
@@ -196,7 +202,7 @@ class QuicTraversal(Traversal):
         connection = await self._network.dial(peer, addresses, key=key)
         self._mirrors = dict.fromkeys([peer, *self._mirrors][:MIRRORS_MAX])
         if not self._servers.mapped:  # the first offer would not say where we are outside
-            await self._network.endpoint.paths.until_observed(peer, MIRROR_S_MAX)
+            await self._network.endpoint.paths.until_observed([peer], MIRROR_S_MAX)
         return connection
 
     async def trouble(self) -> PeerId:
@@ -359,18 +365,19 @@ class QuicTraversal(Traversal):
         """Whether it is known how this very network behaves."""
         return bool(self._judged) and self._judged == self._hosts_outside
 
-    def _list_candidates(self) -> tuple[Candidate, ...]:
+    def _list_candidates(self, witnesses: Iterable[PeerId]) -> tuple[Candidate, ...]:
         found: dict[Address, CandidateKind] = {}
         for address in self._network.find_local_addresses():
             found.setdefault(address, CandidateKind.HOST)
         if self._mapped is not None:
             found.setdefault(self._mapped, CandidateKind.PORT_MAPPED)
-        for mapped in self._servers.mapped:
+        for mapped in self._seen_outside():
             found.setdefault(mapped, CandidateKind.SERVER_REFLEXIVE)
-        for peer in self._mirrors:
-            observed = self._network.endpoint.paths.observed_by(peer)
-            if observed is not None:
-                found.setdefault(observed, CandidateKind.SERVER_REFLEXIVE)
+        self._turn += 1
+        for each in choose_witnessed(
+            self._seen_by(witnesses), told=found, outside=self._servers.mapped, turn=self._turn
+        ):
+            found[each] = CandidateKind.SERVER_REFLEXIVE
         relayed = self._relay.address
         if relayed is not None:
             found.setdefault(relayed, CandidateKind.RELAYED)
@@ -378,6 +385,13 @@ class QuicTraversal(Traversal):
             Candidate(kind, address) for address, kind in found.items() if is_probable(address)
         ]
         return tuple(listed[-CANDIDATES_MAX:])
+
+    def _seen_outside(self) -> list[Address]:
+        return [*self._servers.mapped, *self._seen_by(self._mirrors)]
+
+    def _seen_by(self, peers: Iterable[PeerId]) -> list[Address]:
+        seen = map(self._network.endpoint.paths.observed_by, peers)
+        return [each for each in seen if each is not None]
 
     def _note_trouble(self, peer: PeerId) -> None:
         if len(self._troubled) < PUNCHES_MAX:

@@ -44,12 +44,15 @@ class Traversal(Protocol):
         """Whether we could have a port at a relay: one is configured."""
 
     @abstractmethod
-    async def candidates(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
+    async def candidates(
+        self, *, with_relay: bool, is_fresh: bool, witnesses: Sequence[PeerId] = ()
+    ) -> tuple[Candidate, ...]:
         """Where the node may be reached, the best first.
 
         Args:
             with_relay: Get a port at a relay as well, if one is configured and answers.
             is_fresh: Ask the servers again: something has changed.
+            witnesses: Connected peers whose word may count about as what they see us, each of which may lie.
         """
 
     @abstractmethod
