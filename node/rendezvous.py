@@ -19,10 +19,12 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.diagnosis import ServerReport
 from domain.connectivity.nat import Mapping
 from domain.connectivity.server import RendezvousServer
+from domain.connectivity.strategy import connection_lost, strategy_of
 from domain.errors import NetworkError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
+    BRIEF_S,
     PEERS_BY_SERVER_MAX,
     SERVERS_BY_PEER_MAX,
     SERVERS_CONFIGURED_MAX,
@@ -141,19 +143,24 @@ class RendezvousServers:
     async def _keep_connected(self, server: RendezvousServer) -> None:
         """Stay connected; each day under another key, the connection of the day before until the new one serves."""
         serving: Connection | None = None
+        brief_count = 0
         try:
             while True:
                 connection = await self._connect(server)
                 self._attach(connection)
+                began_at = self._environment.clock.now()
                 if serving is not None:
                     serving.close(CloseCode.NORMAL, "another connection serves")
                 serving = connection
                 self._connected.add(server)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._rest_of_day_s(server)):
-                        await serving.wait_closed()
+                        lost = await serving.wait_closed()
                     serving = None
                     self._connected.discard(server)
+                    is_brief = self._environment.clock.now() - began_at < BRIEF_S
+                    brief_count = brief_count + 1 if is_brief else 0
+                    await asyncio.sleep(_pause_s(brief_count, *lost))
         finally:
             self._connected.discard(server)
             if serving is not None:
@@ -215,3 +222,11 @@ class RendezvousServers:
         connection.close(CloseCode.NORMAL, "asked only whether it answers")
         took_s = self._environment.clock.now() - started
         return ServerReport(server=str(server.address), round_trip_s=took_s)
+
+
+def _pause_s(brief_count: int, code: int, reason: str, by_peer: bool) -> float:  # noqa: FBT001 - as it ended
+    """How long to leave a server alone that has ended a connection, the last of so many in a row that were brief."""
+    floor_s = strategy_of(connection_lost(code, reason, by_peer=by_peer)).floor_s
+    if not brief_count:
+        return floor_s
+    return max(floor_s, RECONNECT_S[min(brief_count, len(RECONNECT_S)) - 1])

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -9,6 +10,7 @@ from adapters.simulation.internet.machine import NODE_PORT
 from adapters.simulation.internet.nat import PORT_RESTRICTED
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.router import UDP_BLOCKED
+from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.nat import Mapping
 from domain.errors import DialError
 from domain.identifiers import DocumentId, PeerId
@@ -145,3 +147,31 @@ async def test_invites_that_name_many_rendezvous_keep_no_other_from_being_used(s
             assert len(used) <= SERVERS_LEARNT_MAX + 1
             await asyncio.sleep(UNUSED_S + 2 * REVIEW_S)
             assert set(map(str, rendezvous.servers)) == {own, *lab.via}
+
+
+@pytest.mark.parametrize(
+    ("code", "least", "most"), [(CloseCode.INTERNAL_ERROR, 4, 12), (CloseCode.RESOURCES, 1, 3)]
+)
+async def test_a_rendezvous_that_ends_every_connection_is_not_dialled_without_a_pause(
+    code: CloseCode, least: int, most: int, seed: int
+) -> None:
+    """As one does that has too many: all whom it turns away would come back at once."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    async with lab.stranger("rendezvous") as network:
+        via = (f"{lab.world.machine('rendezvous').key.peer}@{RENDEZVOUS}:{NODE_PORT}",)
+        came = list[float]()
+        async with lab.node(LEFT, NodeConfig(listen=LISTEN, via=via)) as left:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(60.0):
+                    while True:
+                        (await network.accept()).close(code, "the test")
+                        came.append(lab.loop.time())
+            served = await network.accept()
+            await until(lambda: is_linked(left))
+            assert least <= len(came) <= most
+            await asyncio.sleep(60.0)
+            served.close(CloseCode.SHUTTING_DOWN, "")
+            lost_at = lab.loop.time()
+            await network.accept()
+            assert lab.loop.time() - lost_at < 2 * RECONNECT_S[0]
