@@ -38,6 +38,8 @@ ANSWER_S_MAX: Final = 5.0
 BODY_BYTES_MAX: Final = 256 * 1_024
 """Descriptions of routers have 10 to 60 KB."""
 PORTS_TRIED_MAX: Final = 4
+UPTIME_S_MAX: Final = 0xFFFF_FFFF
+"""It is a `ui4`, and the library takes any number."""
 REFUSED_S: Final = 900.0
 DESCRIPTION: Final = "culm"
 CONFLICT: Final = 718
@@ -95,7 +97,7 @@ class UpnpClient(GatewayClient):
             self._service = await self._find_service()
             status = await self._call("GetStatusInfo")
         uptime = status.get("NewUptime")
-        if not isinstance(uptime, int):
+        if not isinstance(uptime, int) or not 0 <= uptime <= UPTIME_S_MAX:
             raise GatewaySilentError("it does not tell how long it has been up")
         return uptime
 

@@ -51,6 +51,16 @@ async def test_router_that_forgets_its_service_is_found_again(router: UpnpRouter
     assert await asking.read_epoch() == 77
 
 
+@pytest.mark.parametrize("uptime", ["-1", str(2**32), "9" * 400])
+async def test_clock_that_no_router_has_is_none(router: UpnpRouter, uptime: str) -> None:
+    asking = client(router)
+    await asking.map(None)
+    router.twist = lambda _, body: body.replace("<NewUptime>77<", f"<NewUptime>{uptime}<")
+    with pytest.raises(GatewaySilentError):
+        await asking.read_epoch()
+    assert (await asking.map(None)).epoch_s == 0
+
+
 async def test_port_that_others_have_is_not_taken_from_them(router: UpnpRouter) -> None:
     router.errors = [718, 718]
     assert (await client(router).map(None)).external.port == PORT + 2
