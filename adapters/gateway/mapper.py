@@ -185,7 +185,8 @@ class GatewayPortMapper(PortMapper):
                 break
             self._check_place()
             if left_s > CHECK_S:
-                with suppress(GatewaySilentError, GatewayVersionError):
+                # Whether the port is forwarded is asked elsewhere: a router that refuses this may still do it.
+                with suppress(GatewaySilentError, GatewayVersionError, GatewayRefusedError):
                     epoch_s = await client.read_epoch()
                     if epochs.has_restarted(epoch_s, now=self._clock.now()):
                         _logger.info("port_mapping.gateway_restarted")

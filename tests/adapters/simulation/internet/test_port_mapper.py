@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.gateway.errors import GatewaySilentError
+from adapters.gateway.errors import GatewayRefusedError, GatewaySilentError
 from adapters.gateway.lease import GatewayClient, Lease
 from adapters.gateway.socket import GatewaySocket
 from adapters.simulation.internet.gateway_service import GatewayService
@@ -65,6 +65,13 @@ class Elsewhere(GatewayClient):
         return
 
 
+class Clockless(Elsewhere):
+    """One that refuses to tell how long it has been up."""
+
+    async def read_epoch(self) -> int:
+        raise GatewayRefusedError("refused (UPnP, 401)", retry_s=900.0)
+
+
 class Attentive(GatewayService):
     """Notes when it was asked, and in which version."""
 
@@ -117,6 +124,16 @@ async def test_router_that_knows_neither_is_asked_by_upnp(
         await asyncio.sleep(10)  # PCP is waited for so long, and NAT-PMP not at all
         assert (mapper.report.state, mapper.report.protocol) == (PortMappingState.WORKS, "UPnP")
         assert house.service.counts["address"] == (0 if is_silent else 1)
+
+
+async def test_router_that_refuses_to_tell_its_clock_still_forwards_the_port(seed: int) -> None:
+    house = await build(seed)
+    house.service.is_silent = True
+    mapper = mapper_on(house.machine, seed, upnp=Clockless)
+    async with mapping(house, mapper):
+        for _ in range(20):
+            await asyncio.sleep(60)
+            assert mapper.report.state is PortMappingState.WORKS
 
 
 async def test_router_that_answers_in_another_version_is_asked_by_nat_pmp(seed: int) -> None:
