@@ -304,6 +304,7 @@ PROBED_HOSTS_MAX: Final = 4_096  # hosts that are remembered: 1 MB
 PUNCH_FAST_PROBES: Final = 16  # these come every `PUNCH_FAST_S`
 PUNCH_FAST_S: Final = 0.05  # a lost ping costs so much
 PUNCH_SLOW_S: Final = 0.25
+PUNCH_ANSWER_S_MAX: Final = 2.0  # the last of them may still be answered
 PROBE_ACTIVE_S: Final = 4.0  # the pair in use, by the dialler; NAT boxes forget after 30 s
 PROBE_LEFT_S: Final = 4.5  # the listener asks when the dialler has not asked for so long ...
 PROBE_FOLLOWED_S: Final = 30.0  # ... and now and then, to know the round trip

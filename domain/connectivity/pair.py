@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import CandidateKind
-from domain.limits import PROBE_MISSED_S
+from domain.limits import PROBE_MISSED_S, PUNCH_PROBES_MAX
 
 DOUBTED_MISSES: Final = 2
 """So many pings in a row without an answer: 0.75 s."""
@@ -30,6 +30,8 @@ class PairState:
 
     kind: CandidateKind
     pinged: int = 0
+    granted: int = PUNCH_PROBES_MAX
+    """So many pings it gets until it answers."""
     misses: int = 0
     answered_at: float | None = None
     round_trip_s: float | None = None

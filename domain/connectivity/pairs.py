@@ -6,7 +6,7 @@ has answered a ping on it. The rules:
 - What is sent goes to a pair with a recent answer, or nowhere: a peer cannot make us flood a third party.
 - A candidate gets at most `PUNCH_PROBES_MAX` pings until it answers, or the peer offers it again; how many go to one
   host is bounded beside this (`adapters/quic/paths.py`). A source that no offer named is learnt from an
-  authentic ping alone; any other gets nothing.
+  authentic ping alone, and gets one ping more than came from there, since that may be forged; any other gets nothing.
 - Direct beats relayed; of equals the one in use stays, or that which the peer uses. A doubted pair gives way to one
   that has just answered.
 - A pair in use that lives but may have become bad is tried beside the best other one (`quality`). If it is clearly
@@ -49,6 +49,7 @@ from domain.limits import (
     PROBE_MISSED_S,
     PROBE_WARM_S,
     PROBES_OUTSTANDING_MAX,
+    PUNCH_ANSWER_S_MAX,
     PUNCH_FAST_PROBES,
     PUNCH_FAST_S,
     PUNCH_PROBES_MAX,
@@ -156,6 +157,7 @@ class PairTable:
                 self._insert(Pair(address, by_relay), kind, now)
             elif not state.is_alive:
                 state.kind, state.pinged, state.next_at = kind, 0, now
+                state.granted = PUNCH_PROBES_MAX
 
     def adopt(self, pair: Pair, kind: CandidateKind, *, now: float) -> None:
         """Use a pair on which a handshake has just succeeded."""
@@ -230,7 +232,10 @@ class PairTable:
             if stale is None:
                 return False
             del self._states[stale]
-        return self._insert(pair, CandidateKind.PEER_REFLEXIVE, now) is not None
+        state = self._insert(pair, CandidateKind.PEER_REFLEXIVE, now)
+        if state is not None:
+            state.granted = 1
+        return state is not None
 
     def receive(self, data: bytes, source: Pair, now: float) -> list[Outgoing]:
         """Take a probe, and answer it if it is a ping that has not come before.
@@ -252,7 +257,8 @@ class PairTable:
         self.heard_at = now
         if self.learn(source, now=now):
             state = self._states[source]
-            if not state.is_alive and state.pinged >= PUNCH_FAST_PROBES:
+            state.granted = min(state.granted + 1, PUNCH_PROBES_MAX)
+            if not state.is_alive and state.pinged >= min(PUNCH_FAST_PROBES, state.granted - 1):
                 state.next_at = min(state.next_at, now)  # it was given up, and is here
             elif self._follows and source == self.active and not source.by_relay:
                 self._leave_asking(state, now)  # but whether a relay of ours lives only we find out
@@ -280,8 +286,7 @@ class PairTable:
         if size_bytes < PROBE_BYTES or now < self._stranger_at or not self._keys:
             return
         self._stranger_at = now + STRANGER_PROBE_S
-        if self.learn(pair, now=now):
-            self._states[pair].pinged = PUNCH_PROBES_MAX - 1
+        self.learn(pair, now=now)
         if not self._follows:
             self.doubt(now)
 
@@ -366,6 +371,8 @@ class PairTable:
 
     def _wait_s(self, pair: Pair, state: PairState) -> float:
         if state.answered_at is None:
+            if state.pinged >= state.granted:
+                return PUNCH_ANSWER_S_MAX
             return PUNCH_FAST_S if state.pinged <= PUNCH_FAST_PROBES else PUNCH_SLOW_S
         if state.misses < len(PROBE_MISSED_S):
             return max(PROBE_MISSED_S[state.misses], 2 * (state.round_trip_s or 0.0))
@@ -375,7 +382,7 @@ class PairTable:
         if state.is_alive or pair == self.active:
             return False
         if state.answered_at is None:
-            return state.pinged >= PUNCH_PROBES_MAX
+            return state.pinged >= state.granted
         # A direct way that has worked is worth asking for while a relay carries everything.
         return self.is_relayed(pair) or self.active is None or not self.is_relayed(self.active)
 

@@ -172,6 +172,33 @@ def test_the_source_of_an_authentic_ping_is_tried_and_of_others_is_not() -> None
     assert world.table.active == OTHER
 
 
+def test_a_ping_brings_few_packets_to_where_it_seems_to_come_from() -> None:
+    """Whoever sends it can write any source on it: three packets for one, as RFC 9000 has it (8.1)."""
+    world, count = World(), 200
+    for number in range(count):
+        source = Pair(Address(f"192.0.2.{number}", 7))
+        ping = world.bob.ping(number.to_bytes(4, "big") + bytes(8))
+        world.answer(world.table.receive(ping, source, world.now))
+        world.run(number % 7)
+    world.run(60)
+    assert count < len(world.sent) <= 3 * count
+
+
+@pytest.mark.parametrize("round_trip_s", [0.01, 0.06, 0.2, 0.6])
+def test_a_source_that_no_offer_named_is_found_however_far_it_is(round_trip_s: float) -> None:
+    world = World()
+    on_way = [
+        (0.05 * each, world.bob.ping(each.to_bytes(4, "big") + bytes(8))) for each in range(16)
+    ]
+    for now in (0.01 * each for each in range(200)):
+        for _, ping in world.table.due(now):
+            on_way.append((now + round_trip_s, world.bob.pong(world.bob.open(ping).nonce, HERE)))
+        for each in [each for each in on_way if each[0] <= now]:
+            on_way.remove(each)
+            world.table.receive(each[1], DIRECT, now)
+    assert world.table.can_send
+
+
 def test_a_ping_that_comes_again_is_not_answered_from_wherever() -> None:
     world = World()
     ping = world.bob.ping(bytes(12))
