@@ -344,6 +344,7 @@ class FileMirror:
     async def _write(self, text: str) -> None:
         """Replace the content of the file by a text that is durable, unless somebody saved it just now."""
         data, text_format = encode(text, self._format)
+        self._file.check_fits(data)
         await self._keep_void(text)
         before = self._common
         if self._origin is not None:  # somebody may be about to fill the file by what it had then

@@ -81,6 +81,18 @@ class TextFile:
             finally:
                 os.close(descriptor)
 
+    def check_fits(self, data: bytes) -> None:
+        """See that a content could be read again, once it is written.
+
+        Raises:
+            MirrorError: It is too large.
+        """
+        if len(data) > self._bytes_max:
+            raise MirrorError(
+                f"the text for {self.path} has {len(data):,} bytes, more than the {self._bytes_max:,} that a "
+                "mirrored file may have: shorten it, and the mirror goes on"
+            )
+
     def replace(self, data: bytes, expected: bytes | None) -> Signature | None:
         """Replace the content, if it is still `expected` (None: missing); durable on return.
 

@@ -14,6 +14,7 @@ from domain.errors import (
     StorageFullError,
     UnsavedEditsError,
 )
+from domain.limits import MIRROR_FILE_BYTES_MAX
 from tests.adapters.files.mirroring import SAVES, World, heeds_permissions, until
 
 
@@ -249,6 +250,25 @@ class TestTrouble:
             await self.trouble(world, "bytes, more than")
             world.path.write_text("one\ntwo\n")
             await world.until_equal("one\ntwo\n")
+
+    async def test_a_text_that_grows_too_large_for_a_file_is_told_and_not_written(
+        self, world: World
+    ) -> None:
+        """Else nothing could be read or written there any more, though others shorten the text again."""
+        world.path.write_text("one\n")
+        async with world.mirrored():
+            world.type_remotely(0, "x" * MIRROR_FILE_BYTES_MAX)
+            told = await world.until_told(MirrorChange.FAILED)
+            assert "bytes, more than" in str(told.error)
+            assert world.file_text() == "one\n"
+            world.path.write_text("one\ntwo\n")
+            await until(lambda: world.replica.read().endswith("xone\ntwo\n"))
+            assert world.file_text() == "one\ntwo\n"
+            world.type_remotely(0, "", deleted=MIRROR_FILE_BYTES_MAX)
+            await world.until_equal("one\ntwo\n")
+            world.type_remotely(0, "zero\n")
+            await world.until_equal("zero\none\ntwo\n")
+            await world.until_told(MirrorChange.RECOVERED)
 
     async def test_a_directory_that_goes_and_comes_back_is_no_deletion(
         self, tmp_path: Path
