@@ -8,14 +8,16 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from adapters.quic.path import Path, PathOwner
 from adapters.quic.prober import ProbeHost, Prober
 from adapters.quic.source import Source
 from domain.connectivity.address import Address
+from domain.connectivity.admission import prefix_of
 from domain.connectivity.bucket import TokenBucket
-from domain.connectivity.candidate import Candidate
+from domain.connectivity.candidate import Candidate, is_public
 from domain.connectivity.probe import ProbeError, ProbeKey, key_id_of
 from domain.errors import DialError
 from domain.identifiers import PeerId
@@ -33,6 +35,9 @@ from domain.ports.environment import Clock, Entropy
 
 RELAY_PATIENCE_S: Final = 0.35
 """So long a direct way may take longer than a relayed one before the relay is used."""
+
+HOUSE_BYTES: Final = 8
+"""Of an address of IPv6, what a house has to itself; an IPv4 address is shorter."""
 
 Carrier = Callable[[Sequence[bytes], Source], None]
 
@@ -105,7 +110,7 @@ class Paths(ProbeHost):
         self._open: dict[PeerId, list[Path]] = {}
         self._punches: dict[PeerId, Punch] = {}
         self._met: dict[PeerId, Punch] = {}  # those of late that a connection has taken over
-        self._probed: OrderedDict[tuple[str, bool], TokenBucket] = OrderedDict()
+        self._probed: OrderedDict[tuple[bytes, bool], TokenBucket] = OrderedDict()
         self.troubled: Callable[[PeerId], None] | None = None
         self.has_relay = False
 
@@ -127,7 +132,8 @@ class Paths(ProbeHost):
         return self._clock.now()
 
     def may_probe(self, host: str, *, is_stranger: bool) -> bool:
-        bucket = self._probed.get((host, is_stranger))
+        place = _place_of(host, is_stranger=is_stranger)
+        bucket = self._probed.get((place, is_stranger))
         if bucket is None:
             rate, burst = (
                 (STRANGER_HOST_PROBES_PER_S, STRANGER_HOST_PROBES_BURST)
@@ -135,10 +141,10 @@ class Paths(ProbeHost):
                 else (HOST_PROBES_PER_S, HOST_PROBES_BURST)
             )
             bucket = TokenBucket(rate=rate, burst=burst, now=self.now())
-            self._probed[host, is_stranger] = bucket
+            self._probed[place, is_stranger] = bucket
             if len(self._probed) > PROBED_HOSTS_MAX:
                 self._probed.popitem(last=False)
-        self._probed.move_to_end((host, is_stranger))
+        self._probed.move_to_end((place, is_stranger))
         return bucket.take(self.now())
 
     def carry(self, datagrams: Sequence[bytes], to: Source) -> None:
@@ -343,3 +349,13 @@ class Paths(ProbeHost):
             for path in paths:
                 path.close()
         self._open.clear()
+
+
+def _place_of(host: str, *, is_stranger: bool) -> bytes:
+    """Whose probes are counted together: who names one address may name all others of its network.
+
+    A house has a network of IPv6 to itself. Strangers name no network in public, of either version, for anything else.
+    """
+    if is_stranger and is_public(Address(host, 1)):
+        return prefix_of(host)
+    return ip_address(host).packed[:HOUSE_BYTES]

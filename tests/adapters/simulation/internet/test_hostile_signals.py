@@ -30,6 +30,7 @@ from domain.errors import ConnectionLostError, DialError
 from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
+    HOST_PROBES_BURST,
     PUNCHES_MAX,
     STRANGER_HOST_PROBES_BURST,
     STRANGER_HOST_PROBES_PER_S,
@@ -157,6 +158,35 @@ async def test_a_stranger_does_not_make_a_node_flood_a_third_party(seed: int) ->
                 await visit.say(Deliver(visit.offer(key, third_party())))
             await asyncio.sleep(1.0)
         assert toll.packets < STRANGER_HOST_PROBES_BURST + 40 * STRANGER_HOST_PROBES_PER_S
+
+
+@pytest.mark.parametrize(
+    ("network", "is_stranger", "limit"),
+    [
+        ("2001:db8::{:x}", True, STRANGER_HOST_PROBES_BURST),
+        ("203.0.113.{}", True, STRANGER_HOST_PROBES_BURST),
+        ("2001:db8::{:x}", False, HOST_PROBES_BURST),
+    ],
+)
+async def test_many_addresses_of_one_network_get_no_more_probes_than_one(
+    network: str, is_stranger: bool, limit: float, seed: int
+) -> None:
+    async with visited(NatLab(seed)) as (victim, _):
+        assert isinstance(victim.environment.network, QuicNetwork)
+        paths = victim.environment.network.endpoint.paths
+        hosts = [network.format(each) for each in range(1, 255)]
+        asked = [paths.may_probe(each, is_stranger=is_stranger) for each in hosts * 40]
+        assert sum(asked) == limit
+
+
+async def test_who_joins_from_one_house_does_not_share_its_probes_with_the_others_there(
+    seed: int,
+) -> None:
+    async with visited(NatLab(seed)) as (victim, _):
+        assert isinstance(victim.environment.network, QuicNetwork)
+        paths = victim.environment.network.endpoint.paths
+        hosts = [f"192.168.1.{each}" for each in range(1, 17)]
+        assert all(paths.may_probe(each, is_stranger=True) for each in hosts * 40)
 
 
 async def test_what_strangers_begin_ends_no_punch_of_ours(seed: int) -> None:
