@@ -292,9 +292,9 @@ class QuicTraversal(Traversal):
                     async with asyncio.timeout(keepalive_s(binding_s)):
                         await self._stir.wait()
                 self._stir.clear()
-                before, bound = self._hosts_outside, self._servers.mapped
+                before, bound = self._hosts_outside, set(self._servers.mapped)
                 await self._servers.ask()
-                if self._hosts_outside == before and self._servers.mapped != bound:
+                if self._hosts_outside == before and not bound.issuperset(self._servers.mapped):
                     self._judgement.distrust_binding(binding_s)
                 if self._is_elsewhere or self._hosts_outside != before:
                     self._is_elsewhere = False

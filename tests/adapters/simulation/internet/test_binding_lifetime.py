@@ -225,3 +225,21 @@ async def test_a_box_that_turns_out_to_forget_sooner_is_not_trusted(seed: int) -
         assert ports_of_the_node(box) == ports
         await asyncio.sleep(3_600.0)
         assert binding_s(node) == 28.5
+
+
+async def test_a_server_that_stops_answering_says_nothing_about_the_box(seed: int) -> None:
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, replace(DRAWN, timeout_s=120.0))
+    second = StunServer(lab.internet.public_host("second", "198.51.100.12"), "198.51.100.12")
+    await second.start()
+    config = NodeConfig(listen=LISTEN, stun=(STUN, second.address[0]))
+    async with lab.servers(), lab.node(LEFT, config) as node:
+        await asyncio.sleep(MEASURING_S)
+        assert binding_s(node) == 118.5
+        second.close()
+        await asyncio.sleep(300.0)
+        assert binding_s(node) == 118.5
+        await second.start()
+        await asyncio.sleep(300.0)
+        assert binding_s(node) == 118.5
+    second.close()
