@@ -80,24 +80,37 @@ class StunServers:
         )
 
     async def resolve(self) -> None:
-        """Look up the addresses of servers that have names."""
+        """Look up the addresses of servers that have names; one that is not found is asked where it was before."""
         for server in self._servers:
-            server.address = None
+            await self._resolve(server)
+
+    async def ask_missing(self) -> None:
+        """Look up anew, and ask, those whose names were not found, or that do not answer where these led."""
+        moved = []
+        for server in self._servers:
+            before = server.address
+            if before is None or (server.error is not None and before != server.name):
+                await self._resolve(server)
+                if server.address != before:
+                    moved.append(server)
+        await self.hear(self._start_asking(moved), None)
+
+    async def _resolve(self, server: _StunServer) -> None:
+        try:
+            ip_address(server.name.host)
+        except ValueError:
             try:
-                ip_address(server.name.host)
-            except ValueError:
-                try:
-                    found = await asyncio.get_running_loop().getaddrinfo(
-                        server.name.host, server.name.port, type=socket.SOCK_DGRAM
-                    )
-                except OSError as error:
-                    server.error = f"its name cannot be looked up ({error.strerror})"
-                    continue
-                listed = [Address.from_host(str(each[4][0]), server.name.port) for each in found]
-                fitting = (each for each in listed if to_socket_address(each, self._family()))
-                server.address = next(fitting, None)
-            else:
-                server.address = server.name
+                found = await asyncio.get_running_loop().getaddrinfo(
+                    server.name.host, server.name.port, type=socket.SOCK_DGRAM
+                )
+            except OSError as error:
+                server.error = f"its name cannot be looked up ({error.strerror})"
+                return
+            listed = [Address.from_host(str(each[4][0]), server.name.port) for each in found]
+            fitting = (each for each in listed if to_socket_address(each, self._family()))
+            server.address = next(fitting, None)
+        else:
+            server.address = server.name
 
     async def ask(self) -> None:
         """Ask all, and wait for their answers, or until none can come any more."""
@@ -105,10 +118,11 @@ class StunServers:
 
     def start_asking(self) -> Asked:
         """Ask all, without waiting."""
+        return self._start_asking(self._servers)
+
+    def _start_asking(self, servers: Sequence[_StunServer]) -> Asked:
         return [
-            (each, self._client.ask(each.address))
-            for each in self._servers
-            if each.address is not None
+            (each, self._client.ask(each.address)) for each in servers if each.address is not None
         ]
 
     async def hear(self, asked: Asked, within_s: float | None) -> None:

@@ -294,6 +294,7 @@ class QuicTraversal(Traversal):
                 self._stir.clear()
                 before, bound = self._hosts_outside, set(self._servers.mapped)
                 await self._servers.ask()
+                await self._servers.ask_missing()
                 if self._hosts_outside == before and not bound.issuperset(self._servers.mapped):
                     self._judgement.distrust_binding(binding_s)
                 if self._is_elsewhere or self._hosts_outside != before:
