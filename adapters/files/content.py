@@ -11,6 +11,10 @@ READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """Flags to open a file for reading: a pipe must not hold us up."""
 
 
+EMPTY: Final = frozenset({b"", b"\xef\xbb\xbf"})
+"""What a file without text holds: nothing, or a byte order mark."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """What tells a changed file from an unchanged one without reading it."""
@@ -61,3 +65,13 @@ def read_open(descriptor: int, path: str, bytes_max: int) -> Content:
             "may have: shorten it, and the mirror goes on"
         )
     return Content(data=data, signature=signature_of(status))
+
+
+def data_in(content: Content | None) -> bytes | None:
+    """Give the bytes of a file that may be missing."""
+    return content.data if content is not None else None
+
+
+def signature_in(content: Content | None) -> Signature | None:
+    """Give the signature of a file that may be missing."""
+    return content.signature if content is not None else None

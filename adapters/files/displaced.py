@@ -6,10 +6,11 @@ accepted, so that nothing is lost where it cannot be taken in at once.
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adapters.files.content import Content, Signature, signature_of
+from adapters.files.content import EMPTY, Content, Signature, signature_of
+from adapters.files.timing import MirrorTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +80,30 @@ class DisplacedFiles:
     def take_oldest(self) -> Displaced | None:
         """Take out the oldest file, if there is one; its descriptor is the caller's then."""
         return self._files.popleft() if self._files else None
+
+
+class RestingWrites:
+    """Holds late writes back until their editors have come to rest: many empty a file before they fill it.
+
+    Args:
+        timing: How long that takes.
+    """
+
+    def __init__(self, timing: MirrorTiming) -> None:
+        self._timing = timing
+        self._seen: dict[int, tuple[Signature, float]] = {}
+
+    def of(self, found: Sequence[LateWrite], now: float) -> list[LateWrite]:
+        """Give those of all that were found just now which have been the same for long enough."""
+        before, self._seen = self._seen, {}
+        resting = []
+        for late in found:
+            signature, since = before.get(late.signature.inode, (late.signature, now))
+            if signature != late.signature:
+                since = now
+            self._seen[late.signature.inode] = late.signature, since
+            is_empty = late.after in EMPTY
+            wait_s = self._timing.delete_after_s if is_empty else self._timing.settle_s
+            if now - since >= wait_s:
+                resting.append(late)
+        return resting

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.files.common_text import CommonText
-from adapters.files.content import Content, Signature
+from adapters.files.content import EMPTY, Content, Signature, data_in, signature_in
+from adapters.files.displaced import RestingWrites
 from adapters.files.encoding import TextFormat, decode, encode
 from adapters.files.events import MirrorChange, MirrorEvent, MirrorReporter, MirrorState
 from adapters.files.text_file import TextFile
@@ -49,7 +50,6 @@ class _Pending:
 
 
 NEVER: Final = float("-inf")
-_EMPTY: Final = frozenset({b"", b"\xef\xbb\xbf"})
 _UNKNOWN: Final = b"\xff"
 """No text, so that whatever the file holds is looked at: half of a change is in the document."""
 
@@ -96,6 +96,7 @@ class FileMirror:
         self._unites = merge
         self._may_seed = may_seed
         self._timing = timing or MirrorTiming()
+        self._resting = RestingWrites(self._timing)
         self._common = ""  # the last text that both sides had
         self._following: str | None = None  # the next one, once what was edited for it is durable
         self._is_common_saved = True
@@ -157,7 +158,7 @@ class FileMirror:
             file_text, self._format = self._decode(content.data)
             if file_text:
                 await self._bring_together(file_text, kept)
-        self._known, self._signature = _data(content), _signature(content)
+        self._known, self._signature = data_in(content), signature_in(content)
         self._is_started = True
 
     async def run(self) -> None:
@@ -270,13 +271,13 @@ class FileMirror:
         self._is_verified = now - self._moved_at >= self._timing.settle_s
         self._read_at = now
         self._is_rejected = False
-        if _data(content) != self._known:
+        if data_in(content) != self._known:
             await self._consider(content, now)
             return
         self._pending = None
-        if _signature(content) != self._signature:
+        if signature_in(content) != self._signature:
             # Touched: it may be written to once more within the same tick of the file system's clock.
-            self._signature = _signature(content)
+            self._signature = signature_in(content)
             self._moved_at, self._is_verified = now, False
 
     def _needs_reading(self, signature: Signature | None, now: float) -> bool:
@@ -284,14 +285,14 @@ class FileMirror:
         if now - self._read_at >= self._timing.recheck_s:
             return True
         if self._pending is not None:
-            return not self._is_rejected or signature != _signature(self._pending.content)
+            return not self._is_rejected or signature != signature_in(self._pending.content)
         if signature != self._signature:
             return True
         return not self._is_verified and now - self._moved_at >= self._timing.settle_s
 
     async def _consider(self, content: Content | None, now: float) -> None:
         """Wait until a changed content, looked for at `now`, has been the same for long enough; then take it over."""
-        is_gone = content is None or content.data in _EMPTY
+        is_gone = content is None or content.data in EMPTY
         # `now` is from before the reading: what was read may have been saved only since.
         since = self._clock.now()
         if self._pending is not None and (
@@ -308,7 +309,7 @@ class FileMirror:
             except CulmError:
                 self._is_rejected = True
                 raise
-        self._known, self._signature = _data(content), _signature(content)
+        self._known, self._signature = data_in(content), signature_in(content)
         self._pending = None
 
     async def _take_over(self, content: Content | None) -> None:
@@ -386,7 +387,8 @@ class FileMirror:
             What keeps something out; it is tried again, and kept beside the file in the end.
         """
         trouble: CulmError | None = None
-        for late in await asyncio.to_thread(self._file.late_writes):
+        found = await asyncio.to_thread(self._file.late_writes)
+        for late in self._resting.of(found, self._clock.now()):
             try:
                 before, after = (self._decode(data)[0] for data in (late.before, late.after))
                 changed = self._edit(three_way(before, self._replica.read(), after))
@@ -489,11 +491,3 @@ class FileMirror:
         common = self._common if self._origin is None else self._origin.text
         path, before = self._file.path, self._format
         return decode(data, path=path, before=before, is_verbatim="\r\n" in common)
-
-
-def _data(content: Content | None) -> bytes | None:
-    return content.data if content is not None else None
-
-
-def _signature(content: Content | None) -> Signature | None:
-    return content.signature if content is not None else None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.files.text_file import TextFile, _temporary
+from adapters.files.timing import MirrorTiming
 from domain.limits import MIRROR_DISPLACED_FILES_MAX
 from domain.ports.mirror import TextEdit
 from tests.adapters.files.mirroring import World, until
@@ -125,6 +126,31 @@ class TestMirror:
                 await until(lambda: world.file_text() == "meanwhile\nzero\none\n")
                 editor.write(data[data.index(b"\xbc") :])
                 await world.until_equal("meanwhile\nzero\none\ntyped: ü and more\n")
+
+    async def test_an_editor_that_empties_the_file_first_deletes_nothing(
+        self, world: World
+    ) -> None:
+        """What others write meanwhile would have no place in the text any more."""
+        patient = MirrorTiming(interval_s=0.005, settle_s=0.02, delete_after_s=3_600, recheck_s=0.1)
+        async with world.mirrored(timing=patient):
+            with world.path.open("r+b", buffering=0) as editor:
+                world.type_remotely(0, "zero\n")
+                await world.until_equal("zero\none\n")
+                editor.truncate(0)
+                await world.until_looked(40)
+                assert world.replica.read() == "zero\none\n"
+                world.type_remotely(8, " and a half")
+                await world.until_equal("zero\none and a half\n")
+                editor.write(b"one\ntwo\n")
+                await world.until_equal("zero\none and a half\ntwo\n")
+
+    async def test_a_late_write_that_stays_empty_is_a_deletion(self, world: World) -> None:
+        async with world.mirrored():
+            with world.path.open("r+b", buffering=0) as editor:
+                world.type_remotely(0, "zero\n")
+                await world.until_equal("zero\none\n")
+                editor.truncate(0)
+                await world.until_equal("zero\n")
 
     async def test_a_write_that_is_not_permitted_waits_and_is_kept_at_the_end(
         self, world: World
