@@ -13,6 +13,8 @@ from domain.connectivity.address import Address
 from domain.connectivity.diagnosis import ServerReport
 
 SERVERS_MAX: Final = 8
+SHARED_S: Final = 0.5
+"""So long a request that is under way serves those who ask later too: many may ask at once."""
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class _StunServer:
     mapped: Address | None = None
     round_trip_s: float | None = None
     error: str | None = None
+    asked: asyncio.Future[StunAnswer] | None = None
+    asked_at: float = 0.0
 
 
 Asked = list[tuple[_StunServer, asyncio.Future[StunAnswer]]]
@@ -96,6 +100,7 @@ class StunServers:
         await self.hear(self._start_asking(moved), None)
 
     async def _resolve(self, server: _StunServer) -> None:
+        server.asked = None  # what is under way goes to where it was before
         try:
             ip_address(server.name.host)
         except ValueError:
@@ -122,8 +127,17 @@ class StunServers:
 
     def _start_asking(self, servers: Sequence[_StunServer]) -> Asked:
         return [
-            (each, self._client.ask(each.address)) for each in servers if each.address is not None
+            (each, self._ask(each, each.address)) for each in servers if each.address is not None
         ]
+
+    def _ask(self, server: _StunServer, address: Address) -> asyncio.Future[StunAnswer]:
+        now = asyncio.get_running_loop().time()
+        asked = server.asked
+        if asked is None or asked.done() or now - server.asked_at > SHARED_S:
+            asked = server.asked = self._client.ask(address)
+            asked.add_done_callback(_note_heard)
+            server.asked_at = now
+        return asked
 
     async def hear(self, asked: Asked, within_s: float | None) -> None:
         """Take their answers; who has not answered by then counts as silent."""
@@ -132,7 +146,6 @@ class StunServers:
         for server, future in asked:
             server.mapped = server.round_trip_s = None
             if not future.done() or future.cancelled():
-                future.cancel()
                 server.error = "no answer in time"
                 continue
             error = future.exception()
@@ -140,3 +153,9 @@ class StunServers:
             if error is None:
                 answer = future.result()
                 server.mapped, server.round_trip_s = answer.mapped, answer.round_trip_s
+
+
+def _note_heard(answer: asyncio.Future[StunAnswer]) -> None:
+    """See how it ended, lest asyncio complain where nobody waited for so long."""
+    if not answer.cancelled():
+        answer.exception()

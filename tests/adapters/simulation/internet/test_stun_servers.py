@@ -1,17 +1,18 @@
-"""STUN servers are found by their names, also where these cannot be looked up at first, or lead elsewhere by now."""
+"""STUN servers are asked whatever happens: where their names are not found at first, or many want to know at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
+from adapters.nat.stun import REQUESTS_MAX
 from adapters.simulation.internet.line import LAN
 from adapters.simulation.internet.nat import PORT_RESTRICTED
 from adapters.simulation.internet.reproducible import reproducible_transport
 from adapters.simulation.internet.stun_server import StunServer
 from domain.connectivity.candidate import CandidateKind
 from node import Node, NodeConfig
-from tests.adapters.simulation.internet.nat_lab import LEFT, LISTEN, NatLab
+from tests.adapters.simulation.internet.nat_lab import LEFT, LISTEN, STUN, NatLab
 
 NAMED = NodeConfig(listen=LISTEN, stun=("late",))
 AT, SOON_S = "198.51.100.12", 30.0
@@ -23,10 +24,10 @@ async def _reproducible(seed: int) -> AsyncIterator[None]:
         yield
 
 
-async def seen_outside(node: Node) -> set[str]:
+async def seen_outside(node: Node, *, is_fresh: bool = False) -> set[str]:
     traversal = node.environment.traversal
     assert traversal is not None
-    listed = await traversal.candidates(with_relay=False, is_fresh=False)
+    listed = await traversal.candidates(with_relay=False, is_fresh=is_fresh)
     return {each.address.host for each in listed if each.kind is CandidateKind.SERVER_REFLEXIVE}
 
 
@@ -70,3 +71,19 @@ async def test_where_a_name_led_before_is_asked_while_it_cannot_be_looked_up(
         await asyncio.sleep(3 * SOON_S)
         assert server.answered > answered
     server.close()
+
+
+async def test_many_offers_at_once_all_say_where_the_node_is_outside(seed: int) -> None:
+    """As after an outage, when many peers are looked for for the second time."""
+    lab = NatLab(seed)
+    lab.house(LEFT, 1, PORT_RESTRICTED)
+    await lab.stun.start()
+    async with lab.node(LEFT, NodeConfig(listen=LISTEN, stun=(STUN,))) as node:
+        await asyncio.sleep(SOON_S)
+        answered = lab.stun.answered
+        found = await asyncio.gather(
+            *(seen_outside(node, is_fresh=True) for _ in range(2 * REQUESTS_MAX))
+        )
+        assert all(each == {"203.0.113.1"} for each in found)
+        assert lab.stun.answered - answered < 10
+    lab.stun.close()
