@@ -181,7 +181,7 @@ class Node:
         await self._documents.load()
         await self.peers.start()
         if self._signalling is not None:
-            self._signalling.start(self.environment.rendezvous)
+            self._signalling.start(self.environment.rendezvous, self.peers.look_for_others)
         for owner in self._documents:
             self._want_members(owner)
         if self._nearby is not None:

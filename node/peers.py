@@ -419,7 +419,7 @@ class Peers:
         if self._is_outage:
             self.network_returned()
 
-    def _look_for_others(self) -> None:
+    def look_for_others(self) -> None:
         """Somebody has come who may hand on our offers: dial whom we knew no way to before."""
         for peer, status in self.known.items():
             is_planned = status.link or status.dial or self.next_dial(peer) is not None
@@ -464,7 +464,7 @@ class Peers:
         if is_stranger:
             self._strangers.admit(link)
         elif self._services.signalling is not None:
-            self._look_for_others()
+            self.look_for_others()
 
     async def _serve(self, link: Link, status: PeerStatus) -> None:
         connection, peer = link.connection, link.peer

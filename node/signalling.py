@@ -118,6 +118,7 @@ class Signalling:
         self._links: dict[SignalLink, None] = {}
         self._board = Switchboard[SignalLink](environment.entropy.draw)
         self._linked = asyncio.Event()
+        self._found_server: Callable[[], None] = lambda: None
         self._stir = asyncio.Event()
         self._waiting: dict[bytes, _Exchange] = {}
         self._turn = 0
@@ -142,8 +143,14 @@ class Signalling:
             is_member=self._is_member,
         )
 
-    def start(self, servers: Sequence[RendezvousServer]) -> None:
-        """Keep connected to rendezvous servers, keep tags up to date, and mend ways."""
+    def start(self, servers: Sequence[RendezvousServer], found_server: Callable[[], None]) -> None:
+        """Keep connected to rendezvous servers, keep tags up to date, and mend ways.
+
+        Args:
+            servers: Those that are configured.
+            found_server: Told of each connection to a server: it may hand on offers to whom nobody else could.
+        """
+        self._found_server = found_server
         self.rendezvous.start(servers)
         self._runtime.spawn(self._keep_registered(), "tags")
         self._runtime.spawn(self._mend(), "mend")
@@ -179,6 +186,7 @@ class Signalling:
 
     def _attach_server(self, connection: Connection) -> None:
         self.attach(connection, lambda: False, is_server=True)
+        self._found_server()
 
     def serves(self, connection: Connection) -> bool:
         """Whether a connection is used by somebody who can be found through us."""

@@ -265,3 +265,22 @@ async def test_members_who_know_no_address_of_each_other_meet_once_a_third_is_he
             assert not left.peers.known[right.peer_id].addresses
             await until_joined(left, right, 20.0)
     lab.stun.close()
+
+
+async def test_members_meet_at_the_rendezvous_of_a_third_who_is_away(seed: int) -> None:
+    """It is known by the address of that third alone, and they know no address of each other."""
+    lab = two_houses(seed)
+    lab.internet.public_host("hub", "198.51.100.60")
+    told_nothing = NodeConfig(listen=LISTEN)
+    async with lab.servers():
+        async with lab.node("hub") as hub:
+            shared = await hub.create("shared")
+            for name in (LEFT, RIGHT):
+                async with lab.node(name, told_nothing) as joiner:
+                    await (await joiner.join(await shared.invite())).synced()
+            async with lab.node(LEFT, told_nothing):  # learns that there is another member by now
+                await asyncio.sleep(30.0)
+        async with lab.node(LEFT, told_nothing) as left, lab.node(RIGHT, told_nothing) as right:
+            assert not left.peers.known[right.peer_id].addresses
+            assert not right.peers.known[left.peer_id].addresses
+            await until_joined(left, right, 20.0)
