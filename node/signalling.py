@@ -348,7 +348,8 @@ class Signalling:
 
     def _witnesses(self) -> list[PeerId]:
         """Members that may say as what they see us; servers of ours are asked for it anyway."""
-        return [each.connection.peer for each in self._links if each.is_known()]
+        members = frozenset().union(*(place.members for place in self._places()))
+        return [peer for each in self._links if (peer := each.connection.peer) in members]
 
     def _tags_of(self, peer: PeerId, discovery_key: bytes | None) -> tuple[bytes, ...]:
         """The tags under which a peer may be found, the likeliest first."""

@@ -51,8 +51,9 @@ class Whereabouts:
         return await self._with_predicted(found)
 
     async def for_stranger(self) -> tuple[Candidate, ...]:
-        """Where somebody may reach us who is to learn no more than that."""
-        return for_strangers(await self._find(with_relay=False, is_fresh=False))
+        """Where somebody may reach us who is to learn no more than that, and to cost us little."""
+        found = await self._traversal.candidates(with_relay=False, is_fresh=False)
+        return for_strangers(found)
 
     async def _find(self, *, with_relay: bool, is_fresh: bool) -> tuple[Candidate, ...]:
         return await self._traversal.candidates(
