@@ -271,7 +271,9 @@ RENDEZVOUS_TAGS_MAX: Final = 512  # that one connection may register: 3 hours of
 # --- Reaching peers (ours) ---
 VERDICT_ADDRESSES_MAX: Final = 16  # of a machine, and outside, that a verdict about a NAT names
 VERDICT_BYTES_MAX: Final = 16 * KIB  # 32 addresses of 255 bytes, with room
-WITNESSED_MAX: Final = 3  # addresses that are offered on the word of members: 120 probes of a peer
+WITNESSED_MAX: Final = (
+    3  # addresses that are offered on the word of members, or of servers: 120 probes
+)
 PREDICTED_AFTER_MAX: Final = 6  # ports that a box may give next, which are offered: with those
 PREDICTED_BEFORE_MAX: Final = 4  # ... that it gave just before, 400 probes of a peer at most
 PREDICTION_S: Final = 5.0  # they are looked for once in so long: the guess is worth nothing later

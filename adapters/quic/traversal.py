@@ -148,7 +148,8 @@ class QuicTraversal(Traversal):
         if with_relay and self._relay.ways:
             with suppress(RelayError):
                 await self._open_relay()
-        if not self._seen_outside():  # what is offered would not say where we are outside
+        is_seen = self._servers.mapped or self._seen_by(self._mirrors)
+        if not is_seen:  # what is offered would not say where we are outside
             await self._network.endpoint.paths.until_observed(witnesses, MIRROR_S_MAX)
         return self._list_candidates(witnesses)
 
@@ -372,13 +373,13 @@ class QuicTraversal(Traversal):
             found.setdefault(address, CandidateKind.HOST)
         if self._mapped is not None:
             found.setdefault(self._mapped, CandidateKind.PORT_MAPPED)
-        for mapped in self._seen_outside():
+        for mapped in self._servers.mapped:
             found.setdefault(mapped, CandidateKind.SERVER_REFLEXIVE)
         self._turn += 1
-        for each in choose_witnessed(
-            self._seen_by(witnesses), told=found, outside=self._servers.mapped, turn=self._turn
-        ):
-            found[each] = CandidateKind.SERVER_REFLEXIVE
+        for group in (self._mirrors, witnesses):  # so that members keep no server of ours out
+            seen, outside = self._seen_by(group), self._servers.mapped
+            for each in choose_witnessed(seen, told=found, outside=outside, turn=self._turn):
+                found[each] = CandidateKind.SERVER_REFLEXIVE
         relayed = self._relay.address
         if relayed is not None:
             found.setdefault(relayed, CandidateKind.RELAYED)
@@ -386,9 +387,6 @@ class QuicTraversal(Traversal):
             Candidate(kind, address) for address, kind in found.items() if is_probable(address)
         ]
         return tuple(listed[-CANDIDATES_MAX:])
-
-    def _seen_outside(self) -> list[Address]:
-        return [*self._servers.mapped, *self._seen_by(self._mirrors)]
 
     def _seen_by(self, peers: Iterable[PeerId]) -> list[Address]:
         seen = map(self._network.endpoint.paths.observed_by, peers)

@@ -1,7 +1,7 @@
-"""As what members see us, where no server says it: what of it others are told, though any member may lie.
+"""As what members and rendezvous servers see us, where no STUN server says it: what of it others are told.
 
-Nobody can check what a member says, so it is never told instead of something else, and little of it is told: who hears
-it sends some probes there (`domain/connectivity/pairs.py`).
+Any of them may lie, and nobody can check it. So it is never told instead of something else, and little of it is told:
+who hears it sends some probes there (`domain/connectivity/pairs.py`).
 """
 
 from collections import Counter

@@ -4,14 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from adapters.quic.network import QuicNetwork
 from adapters.simulation.internet.internet import PacketEvent, PacketFate
+from adapters.simulation.internet.machine import NODE_PORT
 from adapters.simulation.internet.nat import PORT_RESTRICTED
 from adapters.simulation.internet.reproducible import reproducible_transport
 from domain.connectivity.address import Address
+from domain.connectivity.candidate import CandidateKind
 from domain.connectivity.probe import ProbeKey
 from domain.limits import HOST_PROBES_BURST, HOST_PROBES_PER_S, WITNESSED_MAX
 from node import Document, Node, NodeConfig
@@ -184,3 +187,34 @@ async def test_no_invite_leads_where_a_member_says_that_we_are(
         await join(left, await liar.create("shared"))
         await asyncio.sleep(10.0)
         assert not [each for each in await left._find_addresses() if THIRD in each]
+
+
+async def test_servers_that_lie_get_no_more_places_and_not_that_of_an_honest_one(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever invites us names servers, too."""
+    liars = Liars(monkeypatch)
+    names = [f"liar {each}" for each in range(WITNESSED_MAX + 1)]
+    lab = two_houses(seed, "honest", *names)
+    serving = NodeConfig(listen=LISTEN, is_rendezvous=True)
+    async with AsyncExitStack() as stack:
+        via = []
+        for number, name in enumerate(("honest", *names)):
+            server = await stack.enter_async_context(lab.node(name, serving))
+            via.append(f"{server.peer_id}@198.51.100.{60 + number}:{NODE_PORT}")
+            if name != "honest":
+                liars.add(server)
+        left = await stack.enter_async_context(lab.node(LEFT, replace(ALONE, via=tuple(via))))
+        await asyncio.sleep(10.0)
+        traversal = left.environment.traversal
+        assert traversal is not None
+        told = [
+            [
+                each.address.host
+                for each in await traversal.candidates(with_relay=False, is_fresh=False)
+                if each.kind is CandidateKind.SERVER_REFLEXIVE
+            ]
+            for _ in range(len(via))
+        ]
+        assert all(len(each) == WITNESSED_MAX for each in told)
+        assert any("203.0.113.1" in each for each in told)
