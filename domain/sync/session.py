@@ -211,7 +211,7 @@ class SyncSession:
         self._nacked: set[tuple[LogKey, int]] = set()
         self._offered: set[tuple[LogKey, int]] = set()
         self.rewinds = 0
-        """How often the peer was to be sent again what had been sent; what was read before that is outdated."""
+        """How often the peer said where to go on from; what was read before that is outdated."""
         self._lane: Lane | None = None
         self._messages: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
 
@@ -438,11 +438,12 @@ class SyncSession:
                 outputs.append(ForkSuspected(log, height.count - 1))
         if not message.is_last:
             return outputs
-        if any(self._pages.get(log, 0) < count for log, count in self._theirs.items()):
-            self.rewinds += 1  # the peer has lost what it had
+        has_lost = any(self._pages.get(log, 0) < count for log, count in self._theirs.items())
+        # `Done` speaks of all that is on its way: what was begun while none was owed may go on another lane.
+        if has_lost or not self.owes_done:
+            self.rewinds += 1
         self._theirs, self._pages = self._pages, {}
         self._sent.clear()
-        self._lane = None
         self._is_known = True
         self._their_exchange += 1
         if self._answers_due:

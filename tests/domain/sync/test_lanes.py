@@ -50,6 +50,35 @@ def test_much_goes_in_bulk_until_all_is_said_and_then_little_goes_live() -> None
     assert other.heights() == one.heights()
 
 
+@pytest.mark.parametrize("is_owed", [True, False])
+def test_done_overtakes_no_bulk_though_heights_come_in_the_middle_of_it(is_owed: bool) -> None:
+    (founder, member), written = found_team(2)
+    one, other = Side(founder, list(written)), Side(member, list(written))
+    one.session.open()
+    pump(one, other)
+    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(4)]
+    one.held += operations
+    session = one.session
+    if is_owed:
+        other.session.open()
+        other.say()
+        one.hear_next(other, Lane.LIVE)
+    rewinds, lane = session.rewinds, session.choose_lane(limits.LIVE_BYTES_MAX + 1)
+    session.send(operations[0], lane, rewinds=rewinds)
+    other.session.open()
+    other.say()
+    one.hear_next(other, Lane.LIVE)
+    for operation in operations[1:3]:  # what was read together with the first
+        session.send(operation, lane, rewinds=rewinds)
+    one.work()
+    while one.outboxes[Lane.LIVE]:
+        other.hear_next(one, Lane.LIVE)  # sees that everything is here once that is said
+    pump(one, other)
+    assert other.heights() == one.heights()
+    assert one.is_live
+    assert other.is_live
+
+
 @pytest.mark.parametrize("message", [Have(is_last=True, heights=()), PreSync(operations=1)])
 def test_conversation_in_bulk_is_an_error(message: Message) -> None:
     session = SyncSession(found()[0].document, dict)
