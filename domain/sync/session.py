@@ -212,6 +212,8 @@ class SyncSession:
         self._offered: set[tuple[LogKey, int]] = set()
         self.rewinds = 0
         """How often the peer said where to go on from; what was read before that is outdated."""
+        self._rewound: dict[LogKey, int] = {}
+        """From where the peer is still to be sent a log again; heights that cross that know nothing of it."""
         self._lane: Lane | None = None
         self._messages: dict[Lane, list[bytes]] = {lane: [] for lane in Lane}
 
@@ -324,6 +326,8 @@ class SyncSession:
         if is_outdated or seq_num < max(self._theirs.get(log, 0), self._sent.get(log, 0)):
             return
         self._sent[log] = seq_num + 1
+        if seq_num >= self._rewound.get(log, limits.SEQ_NUM_MAX + 1):
+            del self._rewound[log]
         for message in self._outgoing[lane].compact(operation):
             self.say(message, lane)
 
@@ -337,6 +341,7 @@ class SyncSession:
 
     def _rewind(self, log: LogKey, seq_num: int) -> None:
         self.rewinds += 1
+        self._rewound[log] = min(self._rewound.get(log, seq_num), seq_num)
         self._theirs[log] = min(self._theirs.get(log, 0), seq_num)
         self._sent[log] = min(self._sent.get(log, 0), seq_num)
 
@@ -442,7 +447,11 @@ class SyncSession:
         # `Done` speaks of all that is on its way: what was begun while none was owed may go on another lane.
         if has_lost or not self.owes_done:
             self.rewinds += 1
-        self._theirs, self._pages = self._pages, {}
+        said, self._pages = self._pages, {}
+        again = {
+            log: seq_num for log, seq_num in self._rewound.items() if said.get(log, 0) > seq_num
+        }
+        self._theirs = said | again
         self._sent.clear()
         self._is_known = True
         self._their_exchange += 1
@@ -453,7 +462,7 @@ class SyncSession:
             self._say_have()
         if self.state is not State.PAUSED:
             self.state = State.SYNCING
-        return [*outputs, HeightsChanged(dict(self._theirs), is_complete=True)]
+        return [*outputs, HeightsChanged(said, is_complete=True)]
 
     def _receive_done(self, message: Done) -> list[Output]:
         if message.exchange > self.exchange:
