@@ -43,6 +43,11 @@ class PendingEdits:
         return self.total_count - len(self._updates)
 
     @property
+    def is_carrying(self) -> bool:
+        """Whether something that waits was written before, and is to be written again."""
+        return self._carried > 0
+
+    @property
     def is_hidden(self) -> bool:
         """Whether edits of others wait to be shown."""
         return bool(self._deferred)

@@ -340,7 +340,8 @@ class Exchange:
                 await self.owner.deliver(
                     Incoming(operation, self.peer, self._reject, self._return_corrupt)
                 )
-            case HeightsChanged(counts, is_complete):
+            case HeightsChanged(counts, is_complete, tips):
+                await self.owner.receipts.compare(self.peer, counts, tips)
                 await self.owner.take_acknowledgement(self.peer, counts, is_complete=is_complete)
             case OperationsAnnounced(operations):
                 self.announced += operations
@@ -366,7 +367,9 @@ class Exchange:
                 if self._ignored > limits.STRANGER_OPERATIONS_MAX:
                     raise PeerError(CloseCode.NOT_WANTED, "you are no member of this document")
             case ForkSuspected(log, seq_num):
-                self._session.offer(log, seq_num)
+                # Ours are not offered: the peer would know both branches, and what we wrote come twice.
+                if log not in self.owner.document.own_logs:
+                    self._session.offer(log, seq_num)
             case SendingPaused(log, seq_num, reason):
                 logger.warning(
                     "exchange.paused",

@@ -60,6 +60,8 @@ class CloneGuard:
         self._held_header = b""
         self._rivals: list[Operation] = []
         self._has_cut = False
+        self.renewals = 0
+        """How often the document came up again, with other logs than before."""
 
     @property
     def is_due(self) -> bool:
@@ -79,6 +81,12 @@ class CloneGuard:
         return self._fork is not None and (
             document.has_returned or document.record.rescue is not None
         )
+
+    @property
+    def is_rewriting(self) -> bool:
+        """Whether edits that were stored before are still to be stored again, in our new logs."""
+        document = self._document
+        return document.pending.is_carrying or bool(document.author.staged)
 
     async def take_rival(self, operation: Operation, *, is_known_to_fork: bool) -> str:
         """Look at an operation whose place is taken by another; give what to answer to who sent it.
@@ -137,12 +145,14 @@ class CloneGuard:
             if await self._take_fork(self._fork):  # what else forked of our old logs comes again
                 self._reason, self._diverged = None, {}
             self._fork = None
+            self.renewals += 1
             return
         if self._plan is None:
             self._plan = await self._make_plan()
         reason = self._clone_reason
         await self._go_on(self._plan, reason)
         self._plan, self._reason, self._diverged = None, None, {}
+        self.renewals += 1
         if reason is not None:
             self._publish(CloneDetected(document=self._document.document, reason=reason))
 

@@ -77,7 +77,7 @@ class DocumentOwner:
         self.store = environment.store
         self.archive = DocumentArchive(document, environment)
         self.courier = SecretCourier(document, environment)
-        self.receipts = Receipts(document, environment.queue)
+        self.receipts = Receipts(document, self.archive, environment.queue)
         self.guard = CloneGuard(document, self.archive, environment, publish)
         self.sorting = Sorting(document, self.archive, self.guard, publish)
         self.inbox = Inbox()
@@ -157,13 +157,20 @@ class DocumentOwner:
     async def durable_at_peers(self, count: int) -> None:
         """Wait until so many other member devices that may read hold everything that we had on disk at this call.
 
+        Where we go on in new logs meanwhile, what was written again there is what they have to hold.
+
         Raises:
             UnsavedEditsError: Our own disk does not take it.
             NodeClosedError: The document was closed before.
         """
         await self.durable()
-        target = dict(self.document.heights)
-        await self.wait_until(lambda: len(self.receipts.holders(target)) >= count)
+        await self.wait_until(lambda: not self.guard.is_rewriting)
+        renewals, target = self.guard.renewals, dict(self.document.heights)
+        await self.wait_until(
+            lambda: self.guard.renewals > renewals or len(self.receipts.holders(target)) >= count
+        )
+        if self.guard.renewals > renewals:
+            await self.durable_at_peers(count)
 
     async def write(self, kind: Kind, body: Order) -> Operation:
         """Write an operation of our own that is no edit; durable on return. Cancelled, it may be written all the same.

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 
 from domain import limits
 from domain.document import Document
-from domain.identifiers import LogKey, PeerId
+from domain.identifiers import LogKey, OperationId, PeerId, Position
 from domain.ledger.ledger import Height
 from domain.operations.control import Role
 from domain.operations.operation import Operation
 from domain.ports.storage import OperationQueue
+from node.archive import DocumentArchive
 
 
 class Receipts:
@@ -16,13 +17,17 @@ class Receipts:
 
     Args:
         document: The document.
+        archive: What is stored of it.
         queue: Keeps it.
     """
 
-    def __init__(self, document: Document, queue: OperationQueue) -> None:
+    def __init__(self, document: Document, archive: DocumentArchive, queue: OperationQueue) -> None:
         self._document = document
+        self._archive = archive
         self._queue = queue
         self._held: dict[PeerId, dict[LogKey, int]] = {}
+        self._doubted: set[tuple[PeerId, LogKey]] = set()
+        """Who has something else than we in a log of ours, as after a backup: until we go on in new logs."""
 
     async def load(self) -> None:
         """Recall what was known."""
@@ -50,6 +55,29 @@ class Receipts:
             await self._queue.acknowledge(peer, self._document.document, kept)
         return bool(changed)
 
+    async def compare(
+        self, peer: PeerId, counts: Mapping[LogKey, int], tips: Mapping[LogKey, OperationId]
+    ) -> None:
+        """Look whether what a peer says it holds of our logs is what we wrote there; before `take`.
+
+        Counts say nothing about what is counted: after a backup a peer has other operations of ours at the same places.
+        """
+        stored = self._document.account.stored
+        for log in self._document.own_logs:
+            count, tip = counts.get(log, 0), tips.get(log)
+            is_beyond = count > (stored[log].count if log in stored else 0)
+            if is_beyond or (tip is not None and not await self._is_at(tip, log, count - 1)):
+                self._doubted.add((peer, log))
+
+    async def _is_at(self, tip: OperationId, log: LogKey, seq_num: int) -> bool:
+        return (await self._archive.positions({tip})).get(tip) == Position(log, seq_num)
+
+    def _count(self, peer: PeerId, log: LogKey) -> int:
+        """Give how many of our operations of a log a peer holds, as far as that is known."""
+        if (peer, log) in self._doubted and log in self._document.own_logs:
+            return 0
+        return self._held.get(peer, {}).get(log, 0)
+
     async def take_authors(self, operations: Iterable[Operation]) -> None:
         """Note that who wrote an operation holds it: nobody acknowledges what it wrote itself."""
         written: dict[PeerId, dict[LogKey, int]] = {}
@@ -63,9 +91,8 @@ class Receipts:
 
     def pending(self, peer: PeerId) -> int:
         """Count the operations that a peer has not acknowledged."""
-        known = self._held.get(peer, {})
         return sum(
-            max(height.count - known.get(log, 0), 0)
+            max(height.count - self._count(peer, log), 0)
             for log, height in self._document.heights.items()
         )
 
@@ -83,8 +110,8 @@ class Receipts:
         }
         return [
             peer
-            for peer, counts in self._held.items()
+            for peer in self._held
             if peer != document.key.peer
             and members.get(peer, Role.PULL) >= Role.READ
-            and all(counts.get(log, 0) >= count for log, count in wanted.items())
+            and all(self._count(peer, log) >= count for log, count in wanted.items())
         ]

@@ -18,14 +18,14 @@ protocol does not allow raises `PeerError`, which ends the connection.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
 from domain.errors import OperationError, PeerError
-from domain.identifiers import DocumentId, LogKey
+from domain.identifiers import DocumentId, LogKey, OperationId
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.sync.frontier import lacking
@@ -104,10 +104,14 @@ class OperationArrived:
 
 @dataclass(frozen=True, slots=True)
 class HeightsChanged:
-    """What the peer holds is now known better: `counts` as it said, not clamped to what we have."""
+    """What the peer holds is now known better: `counts` as it said, not clamped to what we have.
+
+    Where that is complete, `tips` gives the last operation of each log there.
+    """
 
     counts: Mapping[LogKey, int]
     is_complete: bool
+    tips: Mapping[LogKey, OperationId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ class SyncSession:
         self._incoming = {lane: IncomingWire(document) for lane in Lane}
         self._theirs: dict[LogKey, int] = {}
         self._sent: dict[LogKey, int] = {}
-        self._pages: dict[LogKey, int] = {}
+        self._pages: dict[LogKey, Height] = {}
         self._answers_due = 0
         self._said: dict[LogKey, int] = {}
         self._is_known = False
@@ -437,17 +441,18 @@ class SyncSession:
                     CloseCode.PROTOCOL_ERROR,
                     "a log twice, or too many logs, in one exchange of heights",
                 )
-            self._pages[log] = height.count
+            self._pages[log] = height
             known = mine.get(log)
             if known is not None and known.count == height.count and known.tip != height.tip:
                 outputs.append(ForkSuspected(log, height.count - 1))
         if not message.is_last:
             return outputs
-        has_lost = any(self._pages.get(log, 0) < count for log, count in self._theirs.items())
+        pages, self._pages = self._pages, {}
+        said = {log: height.count for log, height in pages.items()}
+        has_lost = any(said.get(log, 0) < count for log, count in self._theirs.items())
         # `Done` speaks of all that is on its way: what was begun while none was owed may go on another lane.
         if has_lost or not self.owes_done:
             self.rewinds += 1
-        said, self._pages = self._pages, {}
         again = {
             log: seq_num for log, seq_num in self._rewound.items() if said.get(log, 0) > seq_num
         }
@@ -462,7 +467,8 @@ class SyncSession:
             self._say_have()
         if self.state is not State.PAUSED:
             self.state = State.SYNCING
-        return [*outputs, HeightsChanged(said, is_complete=True)]
+        tips = {log: height.tip for log, height in pages.items()}
+        return [*outputs, HeightsChanged(said, is_complete=True, tips=tips)]
 
     def _receive_done(self, message: Done) -> list[Output]:
         if message.exchange > self.exchange:

@@ -220,7 +220,8 @@ def test_heights_are_said_in_pages(count: int) -> None:
     assert all(len(page) <= limits.MESSAGE_BYTES_MAX for page in pages)
     outputs = [output for page in pages for output in other.receive(page)]
     counts = {log: height.count for log, height in heights.items()}
-    assert outputs == [HeightsChanged(counts, is_complete=True)]
+    tips = {log: height.tip for log, height in heights.items()}
+    assert outputs == [HeightsChanged(counts, is_complete=True, tips=tips)]
     one.open()  # by number now
     again = one.take_messages()
     assert sum(map(len, again)) <= sum(map(len, pages))
