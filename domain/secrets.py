@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from domain.identifiers import PeerId, SecretId
+from domain.keyring import Keyring
 from domain.ledger.ledger import Ledger
 from domain.ledger.log import Vector
 from domain.limits import MEETING_KEYS_MAX
@@ -106,7 +107,9 @@ def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
             lacked = announcements.lacked_by(peer, ledger.past_at)
             if given := tuple(sorted(lacked.intersection(held))):
                 readers.setdefault(given, []).append(peer)
-        elif current is not None and not announcements.has_discovery_key(peer, current):
+        elif current is not None and announcements.lacks_discovery_key(
+            peer, current, ledger.past_at
+        ):
             pullers.append(peer)
     gifts = [
         Gift(secrets=secrets, readers=tuple(peers)) for secrets, peers in sorted(readers.items())
@@ -116,12 +119,22 @@ def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
     return gifts
 
 
-def missing(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> tuple[SecretId, ...]:
-    """List the secrets that we were given and do not hold: the message did not open."""
+def missing(ledger: Ledger, own: PeerId, keyring: Keyring) -> tuple[SecretId, ...]:
+    """List the secrets that we were given and do not hold: the message did not open.
+
+    Who may not read asks for the discovery key of what is in use now: that is where others meet.
+    """
+    announcements, role, held = ledger.announcements, ledger.membership.role, keyring.secrets
+    if (role(own) or Role.PULL) < Role.READ:
+        clean = [each for each in announcements.secrets if announcements.is_clean(each, role)]
+        newest = announcements.newest(clean, ledger.past_at)
+        if newest is None or newest in keyring.discovery_keys:
+            return ()
+        return (newest,) if own in announcements.secrets[newest].pullers else ()
     return tuple(
         sorted(
             secret
-            for secret, history in ledger.announcements.secrets.items()
+            for secret, history in announcements.secrets.items()
             if secret not in held and own in history.holders()
         )
     )

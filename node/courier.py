@@ -282,8 +282,7 @@ class SecretCourier:
         return None if is_useless else usable
 
     def _missing(self) -> tuple[SecretId, ...]:
-        keyring, ledger = self._document.keyring, self._document.ledger
-        lacked = missing(ledger, self._own, keyring.secrets)
+        lacked = missing(self._document.ledger, self._own, self._document.keyring)
         return lacked[: limits.SECRETS_PER_DISTRIBUTION_MAX]
 
     def _when_to_publish(self, now: float) -> float:

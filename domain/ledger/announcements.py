@@ -140,22 +140,28 @@ class Announcements:
         for secret, history in self.secrets.items():
             given = history.readers.get(peer)
             is_asked = published is not None and secret in published.missing
-            if (
-                given is None
-                and (is_asked or all(author != peer for _, author in history.announced))
-            ) or (
-                given is not None
-                and published is not None
-                and is_asked
-                and not published.place.is_in(past_of(given))
-            ):
+            if given is None:
+                is_lacked = is_asked or all(author != peer for _, author in history.announced)
+            else:
+                is_lacked = self._is_asked_since(peer, secret, given, past_of)
+            if is_lacked:
                 lacked.add(secret)
         return frozenset(lacked)
 
-    def has_discovery_key(self, peer: PeerId, secret: SecretId) -> bool:
-        """Whether a device that may not read was told where others meet under a secret."""
+    def lacks_discovery_key(self, peer: PeerId, secret: SecretId, past_of: PastOf) -> bool:
+        """Whether a device that may not read was not told where others meet under a secret, or asks again since."""
         history = self.secrets.get(secret)
-        return history is not None and (peer in history.pullers or peer in history.holders())
+        if history is None or peer in history.holders():
+            return history is None
+        given = history.pullers.get(peer)
+        return given is None or self._is_asked_since(peer, secret, given, past_of)
+
+    def _is_asked_since(
+        self, peer: PeerId, secret: SecretId, given: LedgerPlace, past_of: PastOf
+    ) -> bool:
+        published = self.prekeys.get(peer)
+        is_asked = published is not None and secret in published.missing
+        return published is not None and is_asked and not published.place.is_in(past_of(given))
 
     # -- Keeping --
 

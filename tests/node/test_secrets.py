@@ -259,6 +259,25 @@ async def test_a_secret_that_did_not_open_is_asked_for_and_given_again(
         assert secrets_of(copy) == secrets_of(original)
 
 
+async def test_who_may_only_pull_asks_again_where_members_meet(culm_network: NodeNetwork) -> None:
+    async with culm_network.node("ada") as ada, culm_network.node("box") as box:
+        original = await ada.create("notes")
+        carried = await joined(box, original, "pull")
+        await culm_network.converged(original, carried)
+        state_of(carried).keyring.incoming.clear()  # the next message does not open
+        await owner_of(original).rotate()
+        keys = state_of(carried).keyring.discovery_keys
+        async with asyncio.timeout(60):
+            await carried.wait_until(lambda: current(original) in keys)
+        assert secrets_of(carried) == set()
+        notices = [
+            operation
+            for operation in await log_of(carried)
+            if operation.author == box.peer_id and operation.extension.kind == Kind.PREKEY
+        ]
+        assert len(notices) == 2  # one on joining; one asked for what is in use now alone
+
+
 async def test_a_secret_that_its_maker_withholds_from_one_is_given_by_another(
     culm_network: NodeNetwork,
 ) -> None:
