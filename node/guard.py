@@ -30,6 +30,7 @@ from node.transactions import until_none_open
 RESTORED = "restored"
 COPIED = "copied"
 BRING_AGAIN = "again"
+WAITS = "waits"
 
 
 class CloneGuard:
@@ -92,7 +93,7 @@ class CloneGuard:
         """Look at an operation whose place is taken by another; give what to answer to who sent it.
 
         `fork-earlier` asks for the one before it, as the two histories differ earlier. `BRING_AGAIN` asks
-        for nothing: in the next step it is clear what it is.
+        for nothing: in the next step it is clear what it is. So does `WAITS`: something that it builds on is not here.
 
         Args:
             operation: The operation, signed.
@@ -118,7 +119,7 @@ class CloneGuard:
             parent = None if before is None else await self._archive.operation_of(before)
             self._fork = self._document.ledger.examine_rival(operation, held, parent)
             self._held_header = held.header_bytes
-        return BRING_AGAIN if self._fork is not None else "fork-waits"
+        return BRING_AGAIN if self._fork is not None else WAITS
 
     def _is_built_on(self, position: Position) -> bool:
         """Whether others build on what we have there, so that it can no longer be taken back."""

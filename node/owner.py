@@ -272,7 +272,7 @@ class DocumentOwner:
             or self._of_own_logs
             or self.document.rebuild_reason
             or self.guard.is_due
-            or (self.sorting.again_count and not self.guard.is_waiting)
+            or (self.sorting.has_again and not self.guard.is_waiting)
             or self.courier.is_due()
         )
 
@@ -375,7 +375,7 @@ class DocumentOwner:
 
     async def _take_in(self, batch: Batch) -> int:
         """Take a batch from the inbox into the ledger; give how many operations that were."""
-        again = self.sorting.take_again()
+        again, counted = self.sorting.take_again()
         taken = [*again, *self._of_own_logs, *self.inbox.take(BATCH_OPERATIONS_MAX)]
         own_logs = self.document.own_logs
         self._of_own_logs = []
@@ -394,7 +394,7 @@ class DocumentOwner:
         batch.entered = received.admitted.entered
         await self.courier.take(batch.entered)
         batch.sources = {operation_id: incoming.source for operation_id, incoming in by_id.items()}
-        return len(taken) - self.sorting.again_count
+        return len(taken) - counted - self.sorting.uncounted
 
     async def _store(self, batch: Batch) -> None:
         await self._append([*batch.staged, *batch.entered])

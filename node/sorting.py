@@ -1,7 +1,8 @@
 """What becomes of received operations that did not enter the ledger: refused, asked for again, or brought again later.
 
-An operation whose place is taken proves a fork, if it may stand there. Until the document has come up again with the
-fork, it and what follows it are set aside here; a restart loses that, and peers send it again.
+An operation whose place is taken proves a fork, if it may stand there. Until everything that it builds on is here, and
+the document has come up again with the fork, it and what follows it are set aside here. What there is no room for, or
+a restart loses, peers send again over another connection.
 """
 
 import logging
@@ -13,14 +14,54 @@ from domain.errors import OperationError
 from domain.events import Event, OperationRefused
 from domain.identifiers import OperationId
 from domain.ledger.gate import Admitted
+from domain.ledger.ledger import Ledger
 from domain.operations.operation import Operation
 from node.archive import DocumentArchive
-from node.guard import BRING_AGAIN, CloneGuard
+from node.guard import BRING_AGAIN, WAITS, CloneGuard
 from node.inbox import Incoming
 
 logger = logging.getLogger(__name__)
 
 ByOperation = Mapping[OperationId, Incoming]
+
+
+class _Aside:
+    """Operations that are set aside, with a bound."""
+
+    def __init__(self) -> None:
+        self._incoming: dict[OperationId, Incoming] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._incoming)
+
+    def __contains__(self, operation_id: object) -> bool:
+        return operation_id in self._incoming
+
+    def put(self, incoming: Incoming) -> None:
+        """Set an operation aside, if there is room; behind those that are there."""
+        operation_id = incoming.operation.operation_id
+        has_room = len(self) < limits.INBOX_OPERATIONS_MAX and self._bytes < limits.INBOX_BYTES_MAX
+        if has_room and operation_id not in self:
+            self._incoming[operation_id] = incoming
+            self._bytes += incoming.operation.size
+
+    def take(self) -> list[Incoming]:
+        """Take everything out."""
+        taken, self._incoming, self._bytes = list(self._incoming.values()), {}, 0
+        return taken
+
+    def take_placed(self, ledger: Ledger) -> list[Incoming]:
+        """Take out what builds on nothing any more that is not in the ledger, and what follows it in its log."""
+        taken = []
+        for incoming in self.take():
+            operation = incoming.operation
+            is_placed = all(ledger.holds(each) for each in operation.extension.previous)
+            if is_placed and operation.header.backlink not in self:
+                taken.append(incoming)
+            else:
+                self.put(incoming)
+        return taken
 
 
 class Sorting:
@@ -44,17 +85,29 @@ class Sorting:
         self._archive = archive
         self._guard = guard
         self._publish = publish
-        self._again: dict[OperationId, Incoming] = {}
+        self._again = _Aside()
+        self._waiting = _Aside()
+        self._ready: list[Incoming] = []
 
     @property
-    def again_count(self) -> int:
-        """How many operations are to be brought again."""
+    def has_again(self) -> bool:
+        """Whether operations are to be brought again."""
+        return bool(self._again) or bool(self._ready)
+
+    @property
+    def uncounted(self) -> int:
+        """How many operations are not dealt with before they are brought again; what only waits is."""
         return len(self._again)
 
-    def take_again(self) -> list[Incoming]:
-        """Take out what was set aside: bring it again now."""
-        again, self._again = self._again, {}
-        return list(again.values())
+    def take_again(self) -> tuple[list[Incoming], int]:
+        """Take out what is to be brought again now; and how many of these were dealt with before, as they waited."""
+        self._look_at_waiting()  # what they wait for may have come with a fork
+        ready, self._ready = self._ready, []
+        return [*self._again.take(), *ready], len(ready)
+
+    def _look_at_waiting(self) -> None:
+        if self._waiting:
+            self._ready += self._waiting.take_placed(self._document.ledger)
 
     async def sort_out(self, admitted: Admitted, by_id: ByOperation) -> None:
         """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
@@ -69,17 +122,15 @@ class Sorting:
             admitted.refused.extend(more.refused)
         for operation, error in admitted.refused:
             incoming = by_id.get(operation.operation_id)
-            if incoming is not None and self._follows_again(operation):
-                self._set_aside(incoming)
-            else:
+            if incoming is None or not self._set_aside_behind(incoming):
                 self.refuse(operation, str(error), incoming)
+        self._look_at_waiting()
 
     async def _take_rival(self, operation: Operation, incoming: Incoming | None) -> None:
         """Look at an operation whose place another has."""
         if incoming is None:
             return  # it waited here, and comes again
-        if self._follows_again(operation):
-            self._set_aside(incoming)
+        if self._set_aside_behind(incoming):
             return
         is_known = incoming.operation.branch is not None
         try:
@@ -88,16 +139,20 @@ class Sorting:
             self.refuse(operation, str(error), incoming)
             return
         if answer == BRING_AGAIN:
-            self._set_aside(incoming)
+            self._again.put(incoming)
+        elif answer == WAITS:
+            self._waiting.put(incoming)
         else:
             incoming.reject(incoming.operation, answer)
 
-    def _follows_again(self, operation: Operation) -> bool:
-        return operation.header.backlink in self._again
-
-    def _set_aside(self, incoming: Incoming) -> None:
-        if len(self._again) < limits.INBOX_OPERATIONS_MAX:
-            self._again[incoming.operation.operation_id] = incoming
+    def _set_aside_behind(self, incoming: Incoming) -> bool:
+        """Set aside what follows an operation that is set aside; False where it follows none."""
+        before = incoming.operation.header.backlink
+        for aside in (self._waiting, self._again):
+            if before in aside:
+                aside.put(incoming)
+                return True
+        return False
 
     def refuse(self, operation: Operation, reason: str, incoming: Incoming | None = None) -> None:
         """Say that an operation is refused: to who sent it, to our people, and in the log."""

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from adapters.simulation.link import LinkOptions
 from adapters.simulation.loop import run
 from domain.events import ForkProven, OperationRefused
 from domain.identity import verify_operation
 from domain.operations.operation import Operation, decode_header
+from domain.sync.wire import OutgoingWire
 from tests.simulation.hostile import Hostile
 from tests.simulation.test_hostile import own_update, with_signature
 from tests.simulation.village import Village, Villager, open_village, running
@@ -148,6 +150,31 @@ def test_a_fork_is_reported_and_both_branches_show_everywhere(seed: int) -> None
             assert verify_operation(header.author, header.unsigned(), header.signature)
         assert "one" in village.bob.text
         await village.bob.until(ForkProven)
+        await village.check_unharmed()
+
+    play(seed, story)
+
+
+def test_a_rival_that_overtakes_what_it_builds_on_holds_up_nothing(seed: int) -> None:
+    """What it builds on is large, and goes in bulk; the rival comes live, before it."""
+
+    async def story(village: Village) -> None:
+        world, mallory, alice, bob = village.world, village.mallory, village.alice, village.bob
+        to_bob = await mallory.connect_to(world.machine("bob"))
+        to_alice = await mallory.connect_to(world.machine("alice"))
+        world.network.set_link("alice", "bob", LinkOptions(delay_s=5.0))
+        alice.document.text("more").insert(0, "x" * 70_000)
+        await alice.document.durable()
+        await asyncio.sleep(0.1)  # it is on its way
+        world.network.set_link("alice", "bob", LinkOptions())
+        [large] = alice.state.ledger.tips
+        [first] = branch(mallory, "one", 1)
+        rival = mallory.update(own_update(mallory, "two"), previous=(large,))
+        await mallory.send(to_alice, rival, mallory.update(b"\0\0", after=rival))
+        mallory.wire = OutgoingWire()
+        await mallory.send(to_bob, first)
+        await bob.until_text_has("two")
+        await agreed(alice, bob)
         await village.check_unharmed()
 
     play(seed, story)
