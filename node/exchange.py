@@ -104,6 +104,7 @@ class Exchange:
         self.code: str | None = None
         """What two people have to compare before we are let in."""
         self._join: Join | None = None
+        self._is_asking = False
         self.is_undecided = False
         """Whether the peer waits for its code to be compared."""
         self._held_back: list[bytes] = []
@@ -132,9 +133,18 @@ class Exchange:
 
     def ask_to_join(self, join: Join) -> None:
         """Ask the peer to make us a member, and for what it has."""
-        self._join = join
+        self._join, self._is_asking = join, True
         self._session.say(join)
         self.open()
+
+    def _ask_again(self) -> None:
+        """Ask once more, now that the peer has been sent what says that we left: a member is given no answer."""
+        document = self.owner.document
+        is_former = document.role is None and document.ledger.membership.is_former(
+            document.key.peer
+        )
+        if self._is_asking and self._join is not None and is_former and self.code is None:
+            self._session.say(self._join)
 
     # -- What the owner tells --
 
@@ -144,6 +154,7 @@ class Exchange:
         """Hear of operations that are now on disk: send them on and acknowledge them, at once or a little later."""
         now = self._clock.now()
         acks_due = now + ACKNOWLEDGE_S
+        self._is_asking &= self.owner.document.role is None  # let in, and perhaps out again soon
         own = self.owner.document.key.peer
         for operation in operations:
             log, source = operation.log, sources.get(operation.operation_id)
@@ -231,6 +242,7 @@ class Exchange:
         if not wanted:
             if self._session.owes_done and not needed:
                 self._session.finish()
+                self._ask_again()
                 return True
             return False
         heights = self._heights()
@@ -355,7 +367,7 @@ class Exchange:
             case JoiningPending(nonce):
                 await self._show_code(nonce)
             case JoiningRefused(reason):
-                self.refusal = reason
+                self.refusal, self._is_asking = reason, False
                 await self.owner.tell_changed()
             case StrangerIgnored() | ForkSuspected() | SendingPaused():
                 self._take_trouble(output)
@@ -420,6 +432,7 @@ class Exchange:
         self._bell.ring()
 
     async def _take_join(self, join: Join) -> None:
+        await self.owner.drained()  # what came before may say that the peer has left
         answer = await self._admission.admit(self.owner, self.peer, join, self._let_in)
         self.is_undecided = isinstance(answer, JoinPending)
         if answer is not None:

@@ -324,3 +324,30 @@ def test_who_joins_while_the_line_is_down_gets_in_once_it_is_back(seed: int) -> 
             assert (await joining).role is not None
 
     network.run(scenario)
+
+
+def test_who_joins_again_right_after_leaving_gets_in_soon(seed: int) -> None:
+    """It asks before the inviter has heard that it left."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        network.set_link(delay_s=0.05, jitter_s=0.1)
+        async with network.node("alice") as alice, network.node("bob") as bob:
+            document = await alice.create("notes")
+            await bob.join(await (await alice.create("other")).invite())
+            for _ in range(4):
+                copy = await bob.join(await document.invite())
+                await network.converged()
+                invite = await document.invite()
+                await copy.leave()
+                began = loop.time()
+                again = await bob.join(invite)
+                assert loop.time() - began < 10.0
+                assert again.role is not None
+                await network.converged()
+                await again.leave()
+                await document.wait_until(lambda: bob.peer_id not in document.members())
+
+    for number in range(5):
+        network = NodeNetwork(seed + number)
+        network.run(scenario)
