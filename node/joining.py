@@ -194,6 +194,7 @@ class _Connector:
     """Connects to whoever can admit: the inviter, or else another manager that the invite names."""
 
     def __init__(self, wanted: Invite, environment: Environment, peers: Peers) -> None:
+        self.inviter = wanted.inviter
         self._hosts = [host for host in wanted.hosts if host[0] != environment.key.peer]
         self._peers = peers
 
@@ -246,8 +247,9 @@ async def _ask_until_admitted(
             link.detach(owner.document.document)
             try:
                 link = await connect()
-            except NetworkError:
-                raise error from None
+            except NetworkError as unreached:
+                # No from somebody else than the inviter says nothing about the invite: it may not have heard of it.
+                raise (error if link.peer == connect.inviter else unreached) from None
             continue
         holds = sum(height.count for height in owner.document.heights.values())
         if holds > held:

@@ -351,3 +351,27 @@ def test_who_joins_again_right_after_leaving_gets_in_soon(seed: int) -> None:
     for number in range(5):
         network = NodeNetwork(seed + number)
         network.run(scenario)
+
+
+def test_who_reaches_only_a_manager_that_has_not_heard_of_the_invite_can_try_again(
+    seed: int,
+) -> None:
+    network = NodeNetwork(seed)
+
+    async def scenario() -> None:
+        async with (
+            network.node("alice") as alice,
+            network.node("carol") as carol,
+            network.node("dave") as dave,
+        ):
+            document = await alice.create("notes")
+            await carol.join(await document.invite(role="manage"))
+            await network.converged()
+            network.partition("alice")
+            invite = await document.invite()
+            with pytest.raises(NetworkError):
+                await dave.join(invite)
+            network.heal()
+            assert (await dave.join(invite)).role is not None
+
+    network.run(scenario)
