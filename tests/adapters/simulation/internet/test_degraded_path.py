@@ -75,8 +75,13 @@ async def test_a_direct_way_that_loses_a_third_is_left_for_the_relay(seed: int) 
         assert [node.peers.links() for node in meeting.nodes] == links
 
 
+@pytest.mark.parametrize(
+    "seed", [0]
+)  # chance does it now and then: of these runs, the same each time
 async def test_a_way_is_not_left_for_one_that_loses_as_much(seed: int) -> None:
-    lab = lab_of(seed, loss=0.05)
-    async with lab.pair() as meeting:
-        await within(meeting, "direct", 10.0)
-        assert await share_relayed(meeting, 300) < 0.3  # a run of losses may look like more
+    shares = []  # of several meetings: chance alone takes one in twenty of them away for a while
+    for number in range(5):
+        async with lab_of(seed + number, loss=0.05).pair() as meeting:
+            await within(meeting, "direct", 10.0)
+            shares.append(await share_relayed(meeting, 300))
+    assert sum(shares) / len(shares) < 0.2, shares
