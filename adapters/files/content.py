@@ -58,13 +58,21 @@ def read_open(descriptor: int, path: str, bytes_max: int) -> Content:
         os.lseek(descriptor, 0, os.SEEK_SET)
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(bytes_max + 1)
-    size = max(status.st_size, len(data))
-    if size > bytes_max:
+    check_size(path, max(status.st_size, len(data)), bytes_max)
+    return Content(data=data, signature=signature_of(status))
+
+
+def check_size(what: str, size_bytes: int, bytes_max: int) -> None:
+    """See that something is not too large for a mirrored file; `what` is for the text of the error.
+
+    Raises:
+        MirrorError: It is.
+    """
+    if size_bytes > bytes_max:
         raise MirrorError(
-            f"{path} has {size:,} bytes, more than the {bytes_max:,} that a mirrored file "
+            f"{what} has {size_bytes:,} bytes, more than the {bytes_max:,} that a mirrored file "
             "may have: shorten it, and the mirror goes on"
         )
-    return Content(data=data, signature=signature_of(status))
 
 
 def data_in(content: Content | None) -> bytes | None:

@@ -20,7 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from adapters.files.content import READ, Content, Signature, read_open, signature_of
+from adapters.files.content import (
+    READ,
+    Content,
+    Signature,
+    check_size,
+    read_open,
+    signature_of,
+)
 from adapters.files.displaced import Displaced, DisplacedFiles, LateWrite
 from adapters.files.exchange import exchange, rename_new
 from adapters.files.keeping import is_leftover, keep_beside, put_aside
@@ -87,11 +94,7 @@ class TextFile:
         Raises:
             MirrorError: It is too large.
         """
-        if len(data) > self._bytes_max:
-            raise MirrorError(
-                f"the text for {self.path} has {len(data):,} bytes, more than the {self._bytes_max:,} that a "
-                "mirrored file may have: shorten it, and the mirror goes on"
-            )
+        check_size(f"the text for {self.path}", len(data), self._bytes_max)
 
     def replace(self, data: bytes, expected: bytes | None) -> Signature | None:
         """Replace the content, if it is still `expected` (None: missing); durable on return.
