@@ -124,13 +124,12 @@ def missing(ledger: Ledger, own: PeerId, keyring: Keyring) -> tuple[SecretId, ..
 
     Who may not read asks for the discovery key of what is in use now: that is where others meet.
     """
-    announcements, role, held = ledger.announcements, ledger.membership.role, keyring.secrets
-    if (role(own) or Role.PULL) < Role.READ:
-        clean = [each for each in announcements.secrets if announcements.is_clean(each, role)]
-        newest = announcements.newest(clean, ledger.past_at)
-        if newest is None or newest in keyring.discovery_keys:
+    announcements, held = ledger.announcements, keyring.secrets
+    if (ledger.membership.role(own) or Role.PULL) < Role.READ:
+        current = current_secret(ledger, announcements.secrets.keys())
+        if current is None or current in keyring.discovery_keys:
             return ()
-        return (newest,) if own in announcements.secrets[newest].pullers else ()
+        return (current,) if own in announcements.secrets[current].pullers else ()
     return tuple(
         sorted(
             secret

@@ -135,16 +135,13 @@ class Announcements:
 
     def lacked_by(self, peer: PeerId, past_of: PastOf) -> frozenset[SecretId]:
         """Give the secrets that a device which may read was never given, or has asked for since it was."""
-        published = self.prekeys.get(peer)
         lacked = set()
         for secret, history in self.secrets.items():
             given = history.readers.get(peer)
-            is_asked = published is not None and secret in published.missing
-            if given is None:
-                is_lacked = is_asked or all(author != peer for _, author in history.announced)
-            else:
-                is_lacked = self._is_asked_since(peer, secret, given, past_of)
-            if is_lacked:
+            was_never_held = given is None and all(
+                author != peer for _, author in history.announced
+            )
+            if was_never_held or self._asks(peer, secret, given, past_of):
                 lacked.add(secret)
         return frozenset(lacked)
 
@@ -154,14 +151,16 @@ class Announcements:
         if history is None or peer in history.holders():
             return history is None
         given = history.pullers.get(peer)
-        return given is None or self._is_asked_since(peer, secret, given, past_of)
+        return given is None or self._asks(peer, secret, given, past_of)
 
-    def _is_asked_since(
-        self, peer: PeerId, secret: SecretId, given: LedgerPlace, past_of: PastOf
+    def _asks(
+        self, peer: PeerId, secret: SecretId, given: LedgerPlace | None, past_of: PastOf
     ) -> bool:
+        """Whether a device says that it lacks a secret; of one that it was given, whether it says so since."""
         published = self.prekeys.get(peer)
-        is_asked = published is not None and secret in published.missing
-        return published is not None and is_asked and not published.place.is_in(past_of(given))
+        if published is None or secret not in published.missing:
+            return False
+        return given is None or not published.place.is_in(past_of(given))
 
     # -- Keeping --
 
