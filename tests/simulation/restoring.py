@@ -4,6 +4,8 @@ import asyncio
 import copy
 from collections.abc import Callable
 
+from adapters.simulation.content import DiskContent
+from domain.identifiers import DocumentId
 from node import Document, Node
 from node.simulation import NodeNetwork, _Host
 
@@ -27,10 +29,17 @@ async def restored(network: NodeNetwork, alice: Document, bob: Document) -> tupl
     await bob.durable("peers:1")
     alice.text("body").insert(0, "after ")
     await alice.durable("peers:1")
+    return host, await put_back(network, host, backup, alice.id)
+
+
+async def put_back(
+    network: NodeNetwork, host: _Host, backup: DiskContent, document: DocumentId
+) -> Document:
+    """Let bob stop, and come up again from a backup, behind a partition."""
     await host.stop()
     host.machine.disk.content = backup
     network.partition("bob")
-    return host, await (await host.start()).document(alice.id)
+    return await (await host.start()).document(document)
 
 
 async def until_due(document: Document) -> None:

@@ -16,7 +16,15 @@ from domain.errors import RefusedEditsError
 from domain.events import CloneDetected, EditsRefused
 from node import Document
 from node.simulation import NodeNetwork
-from tests.simulation.restoring import WAIT_S, demoted_meanwhile, restored, text, until, until_due
+from tests.simulation.restoring import (
+    WAIT_S,
+    demoted_meanwhile,
+    put_back,
+    restored,
+    text,
+    until,
+    until_due,
+)
 from tests.simulation.village import Villager, running
 
 SOON_S = 10  # well before the next comparison
@@ -333,10 +341,7 @@ def test_crash_while_it_goes_on_in_new_logs_loses_nothing_and_repeats_nothing(se
             for word in ("one ", "two "):
                 document.text("body").insert(0, word)
                 await document.durable("peers:1")
-            await bob.stop()
-            bob.machine.disk.content = backup
-            network.partition("bob")
-            document = await (await bob.start()).document(alice.id)
+            document = await put_back(network, bob, backup, alice.id)
             for word in ("three ", "four "):
                 document.text("body").insert(0, word)
                 await document.durable()

@@ -6,7 +6,7 @@ import copy
 import pytest
 
 from node.simulation import NodeNetwork
-from tests.simulation.restoring import WAIT_S, text, until
+from tests.simulation.restoring import WAIT_S, put_back, text, until
 
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
@@ -29,10 +29,7 @@ def test_restored_device_says_of_nothing_that_a_peer_has_it_before_the_peer_has_
             for number in range(lost):
                 copied.text("body").insert(0, f"lost{number} ")
                 await copied.durable("peers:1")
-            await host.stop()
-            host.machine.disk.content = backup
-            network.partition("bob")
-            restored = await (await host.start()).document(document.id)
+            restored = await put_back(network, host, backup, document.id)
             receipts = []
             for number in range(written):
                 restored.text("body").insert(0, f"new{number} ")

@@ -6,6 +6,7 @@ from collections import deque
 from domain import limits
 from domain.identifiers import LogKey, OperationId
 from domain.ledger.ledger import Height
+from domain.operations.kind import Kind
 from domain.operations.operation import Operation
 from domain.sync.session import (
     ExchangeDone,
@@ -16,7 +17,7 @@ from domain.sync.session import (
     State,
     SyncSession,
 )
-from tests.domain.ledger.devices import Device
+from tests.domain.ledger.devices import Device, found_team
 
 
 class Side:
@@ -97,6 +98,17 @@ class Side:
     @property
     def is_live(self) -> bool:
         return self.session.state is State.LIVE
+
+
+def sides_with_news(count: int) -> tuple[Side, Side, list[Operation]]:
+    """Two who have told each other everything, whereupon the first one has written so many operations."""
+    (founder, member), written = found_team(2)
+    one, other = Side(founder, list(written)), Side(member, list(written))
+    one.session.open()
+    pump(one, other)
+    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(count)]
+    one.held += operations
+    return one, other, operations
 
 
 def pump(

@@ -4,7 +4,6 @@ import pytest
 
 from domain import limits
 from domain.errors import PeerError
-from domain.operations.kind import Kind
 from domain.sync.message import (
     CompactOperation,
     Have,
@@ -14,8 +13,8 @@ from domain.sync.message import (
     encode_message,
 )
 from domain.sync.session import Lane, SyncSession
-from tests.domain.ledger.devices import found, found_team
-from tests.domain.sync.sides import Side, pump
+from tests.domain.ledger.devices import found
+from tests.domain.sync.sides import Side, pump, sides_with_news
 
 
 def operations_on(side: Side, lane: Lane) -> list[Message]:
@@ -24,12 +23,7 @@ def operations_on(side: Side, lane: Lane) -> list[Message]:
 
 
 def test_much_goes_in_bulk_until_all_is_said_and_then_little_goes_live() -> None:
-    (founder, member), written = found_team(2)
-    one, other = Side(founder, list(written)), Side(member, list(written))
-    one.session.open()
-    pump(one, other)
-    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(4)]
-    one.held += operations
+    one, other, operations = sides_with_news(4)
     other.session.open()
     other.say()
     one.hear_next(other, Lane.LIVE)
@@ -52,12 +46,7 @@ def test_much_goes_in_bulk_until_all_is_said_and_then_little_goes_live() -> None
 
 @pytest.mark.parametrize("is_owed", [True, False])
 def test_done_overtakes_no_bulk_though_heights_come_in_the_middle_of_it(is_owed: bool) -> None:
-    (founder, member), written = found_team(2)
-    one, other = Side(founder, list(written)), Side(member, list(written))
-    one.session.open()
-    pump(one, other)
-    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(4)]
-    one.held += operations
+    one, other, operations = sides_with_news(4)
     session = one.session
     if is_owed:
         other.session.open()

@@ -5,10 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from domain.identifiers import LogKey
-from domain.operations.kind import Kind
 from domain.sync.session import SyncSession
-from tests.domain.ledger.devices import found_team
-from tests.domain.sync.sides import Side, pump
+from tests.domain.sync.sides import Side, pump, sides_with_news
 
 
 def nack(one: Side, other: Side, log: LogKey) -> None:
@@ -25,12 +23,7 @@ def offer(one: Side, _: Side, log: LogKey) -> None:
 def test_heights_undo_no_rewinding_that_has_not_been_sent(
     ask: Callable[[Side, Side, LogKey], None],
 ) -> None:
-    (founder, member), written = found_team(2)
-    one, other = Side(founder, list(written)), Side(member, list(written))
-    one.session.open()
-    pump(one, other)
-    operations = [founder.write(Kind.UPDATE, b"x") for _ in range(3)]
-    one.held += operations
+    one, other, operations = sides_with_news(3)
     pump(one, other)
     session: SyncSession = one.session
     log = operations[0].log

@@ -45,7 +45,7 @@ from domain.sync.session import (
     SyncSession,
 )
 from tests.domain.ledger.devices import Device, History, found, found_team, log_id
-from tests.domain.sync.sides import Side, pump
+from tests.domain.sync.sides import Side, pump, sides_with_news
 from tests.strategies import key, log_keys, messages, seeds
 
 
@@ -284,12 +284,7 @@ def test_channel_name_depends_on_document_and_connection() -> None:
 
 
 def damaged_pair() -> tuple[Side, Side, Operation]:
-    (founder, member), written = found_team(2)
-    one, other = Side(founder, list(written)), Side(member, list(written))
-    one.session.open()
-    pump(one, other)
-    operation = founder.write(Kind.UPDATE, b"x")
-    one.held.append(operation)
+    one, other, (operation,) = sides_with_news(1)
     return one, other, operation
 
 
