@@ -50,6 +50,9 @@ DIGESTS_PER_MESSAGE_MAX: Final = 512
 STRANGER_OPERATIONS_MAX: Final = 256  # what somebody with an invite may push before being a member
 
 # --- Memory of one node ---
+LOGS_FROM_AUTHOR_MAX: Final = (
+    256  # that a device may begin with us, branches too; an honest one has 64, and copies a few
+)
 PARKED_OPERATIONS_MAX: Final = (
     4_096  # per document; dropped ones come again with the next exchange of heights
 )

@@ -384,7 +384,7 @@ class DocumentOwner:
             taken = [each for each in taken if each.operation.log not in own_logs]
         if not taken:
             return 0
-        operations = [incoming.operation for incoming in taken]
+        operations = [incoming.operation for incoming in self.sorting.screen(taken)]
         await self.archive.place(operations)
         received = self.document.receive(operations)
         by_id = {incoming.operation.operation_id: incoming for incoming in taken}

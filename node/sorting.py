@@ -6,13 +6,13 @@ a restart loses, peers send again over another connection.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from domain import limits
 from domain.document import Document
 from domain.errors import OperationError
 from domain.events import Event, OperationRefused
-from domain.identifiers import OperationId
+from domain.identifiers import OperationId, PeerId
 from domain.ledger.gate import Admitted
 from domain.ledger.ledger import Ledger
 from domain.operations.operation import Operation
@@ -109,6 +109,32 @@ class Sorting:
         if self._waiting:
             self._ready += self._waiting.take_placed(self._document.ledger)
 
+    def screen(self, taken: Sequence[Incoming]) -> list[Incoming]:
+        """Refuse what begins one more log of whoever brings it, where that device has far too many; give the rest.
+
+        No rule of the ledger sees it: logs that are begun side by side are not in each other's past. From others they
+        are taken, so that honest members come to the same.
+        """
+        ledger, gate, kept = self._document.ledger, self._document.gate, []
+        begun: dict[PeerId, int] = {}
+        for incoming in taken:
+            operation, author = incoming.operation, incoming.operation.author
+            if operation.header.seq_num or ledger.log(operation.log) or author != incoming.source:
+                kept.append(incoming)
+                continue
+            if author not in begun:
+                begun[author] = ledger.logs_of(author) + gate.logs_begun_by(author)
+            begun[author] += 1
+            if begun[author] > limits.LOGS_FROM_AUTHOR_MAX:
+                self._refuse_log(incoming)
+            else:
+                kept.append(incoming)
+        return kept
+
+    def _refuse_log(self, incoming: Incoming) -> None:
+        reason = f"too-many-logs: the device has begun {limits.LOGS_FROM_AUTHOR_MAX} or more"
+        self.refuse(incoming.operation, reason, incoming)
+
     async def sort_out(self, admitted: Admitted, by_id: ByOperation) -> None:
         """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
         stored = await self._archive.stored({operation.operation_id for operation in admitted.old})
@@ -131,6 +157,10 @@ class Sorting:
         if incoming is None:
             return  # it waited here, and comes again
         if self._set_aside_behind(incoming):
+            return
+        logs = self._document.ledger.logs_of(operation.author)
+        if operation.author == incoming.source and logs >= limits.LOGS_FROM_AUTHOR_MAX:
+            self._refuse_log(incoming)
             return
         is_known = incoming.operation.branch is not None
         try:

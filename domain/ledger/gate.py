@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from domain import limits
 from domain.errors import OperationError
-from domain.identifiers import OperationId, Position
+from domain.identifiers import OperationId, PeerId, Position
 from domain.ledger.ledger import Ledger, Standing
 from domain.operations.operation import Operation
 
@@ -59,6 +59,13 @@ class Gate:
     def holds(self, operation_id: OperationId) -> bool:
         """Whether that operation waits here."""
         return operation_id in self._parked
+
+    def logs_begun_by(self, author: PeerId) -> int:
+        """Count the operations that wait here and begin a log of a device."""
+        return sum(
+            waiting.author == author and not waiting.header.seq_num
+            for waiting in self._parked.values()
+        )
 
     @property
     def parked(self) -> Sequence[Operation]:

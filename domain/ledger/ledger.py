@@ -305,6 +305,10 @@ class Ledger:
             join(past, self.past_of(place))
         return None
 
+    def logs_of(self, author: PeerId) -> int:
+        """Count the logs of a device that are here, each branch by itself."""
+        return sum(log.author == author for log in self._logs)
+
     def _count_logs(self, author: PeerId, past: Vector) -> int:
         """Count the logs of a device in a causal past, each with its branches once."""
         return len({log.root for slot in past if (log := self._by_slot[slot]).key.author == author})
