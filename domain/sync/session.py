@@ -290,11 +290,11 @@ class SyncSession:
 
     def needed(self) -> dict[LogKey, int]:
         """Give the logs of which the peer lacks something, each with the number of operations that it needs none of."""
-        lacks = lacking(self._heights(), self._theirs)
+        heights = self._heights()
         return {
             log: max(count, self._sent.get(log, 0))
-            for log, count in lacks.items()
-            if self._sent.get(log, 0) < self._heights()[log].count
+            for log, count in lacking(heights, self._theirs).items()
+            if self._sent.get(log, 0) < heights[log].count
         }
 
     def known(self) -> dict[LogKey, int]:
