@@ -40,7 +40,7 @@ from domain.connectivity.signal import (
     signal_channel,
 )
 from domain.connectivity.switchboard import Switchboard
-from domain.errors import ConnectionLostError, DialError, PeerError
+from domain.errors import ConnectionLostError, DialError, NetworkError, PeerError
 from domain.events import SecurityEvent
 from domain.identifiers import PeerId
 from domain.identity import can_be_sealed_to
@@ -484,7 +484,7 @@ class Signalling:
                 await asyncio.sleep(wait_s)
                 if not self._traversal.is_dark(peer):
                     return
-                with suppress(DialError):
+                with suppress(NetworkError):
                     await self._exchange(peer, None, is_again=True)
         finally:
             self._renewing.discard(peer)

@@ -17,6 +17,7 @@ from adapters.nat.relay import Entered, Relay, RelayError
 from adapters.nat.stun import StunClient, is_stun
 from adapters.quic.binding import BindingWatch
 from adapters.quic.network import QuicNetwork
+from adapters.quic.path import Path
 from adapters.quic.source import RELAYED, Source, pair_of, to_socket_address
 from adapters.quic.stun_servers import StunServers
 from domain.connectivity.address import Address
@@ -219,12 +220,15 @@ class QuicTraversal(Traversal):
         self._moved.clear()
 
     def is_dark(self, peer: PeerId) -> bool:
-        path = self._network.endpoint.paths.find(peer)
+        path = self._find_path(peer)
         return path is not None and path.prober is not None and path.prober.table.is_dark
 
     def is_relayed(self, peer: PeerId) -> bool | None:
-        path = self._network.endpoint.paths.find(peer)
+        path = self._find_path(peer)
         return path.is_relayed if path is not None else None
+
+    def _find_path(self, peer: PeerId) -> Path | None:
+        return None if self._network.is_closed else self._network.endpoint.paths.find(peer)
 
     async def examine(self) -> TraversalReport:
         # What was found stays: a box lets servers in that were sent something, so asking again tells less.

@@ -9,6 +9,7 @@ import pytest
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable
+from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.nat import UNKNOWN, Mapping, NatBehavior
 from domain.connectivity.probe import ProbeKey
 from domain.connectivity.verdict import NatVerdict
@@ -148,6 +149,16 @@ class TraversalContract:
             bob.cut()
             assert await alice.traversal.trouble() == bob.key.peer
             assert alice.traversal.is_dark(bob.key.peer)
+
+    async def test_no_way_leads_anywhere_once_the_network_is_closed(
+        self, parties: tuple[Party, Party]
+    ) -> None:
+        alice, bob = parties
+        async with at_work(alice, bob):
+            await meet(alice, bob)
+            await alice.network.close(CloseCode.NORMAL, "done")
+            assert not alice.traversal.is_dark(bob.key.peer)
+            assert alice.traversal.is_relayed(bob.key.peer) is None
 
     async def test_who_comes_back_to_a_network_is_told(self, parties: tuple[Party, Party]) -> None:
         alice, bob = parties
