@@ -47,6 +47,7 @@ class DocumentArchive:
         self._storage_key = environment.storage_key
         self._arrival_index = 0
         self._snapshot_index = 0
+        self._is_reading_waiting = False
 
     async def load(self) -> list[Judged]:
         """Bring the document up from its snapshot and what was stored since; give what became of the latter.
@@ -248,9 +249,13 @@ class DocumentArchive:
     async def read_waiting(self, waiting: Mapping[LogKey, int]) -> AsyncIterator[list[Operation]]:
         """Read, in arrival order, all operations of some logs from given ones on.
 
+        Until all are read, and what was done with the last of them is over, no snapshot is kept: it would say that they
+        are in the replica.
+
         Raises:
             StorageError: They cannot be read.
         """
+        self._is_reading_waiting = True
         document = self._document.document
         have = {log: height.count for log, height in self._document.heights.items()}
         after = 0
@@ -263,6 +268,7 @@ class DocumentArchive:
         ):
             after = arrivals[-1].index
             yield [from_stored(arrival.operation) for arrival in arrivals]
+        self._is_reading_waiting = False
 
     async def append(
         self, operations: Sequence[Operation], records: Mapping[bytes, bytes | None]
@@ -278,7 +284,8 @@ class DocumentArchive:
 
     async def keep_snapshot(self, *, at_least: int = limits.SNAPSHOT_OPERATIONS_MAX) -> None:
         """Keep a snapshot, where at least so many operations came since the last one; failing to is no harm."""
-        if self._arrival_index - self._snapshot_index < at_least:
+        is_new = self._arrival_index - self._snapshot_index >= at_least
+        if self._is_reading_waiting or not is_new:
             return
         data = self._document.snapshot()
         if data is None:

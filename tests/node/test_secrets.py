@@ -379,3 +379,25 @@ def test_who_is_demoted_while_renewing_a_secret_is_told(seed: int) -> None:
                 await asyncio.wait_for(renewing, 60)
 
     network.run(scenario)
+
+
+async def test_who_stops_while_what_waited_for_a_secret_is_applied_has_it_afterwards(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as ada:
+        original = await ada.create("notes")
+        await write(original, "hidden")
+        async with culm_network.node("box") as box:
+            carried = await joined(box, original, "pull")
+            await culm_network.converged(original, carried)
+            disk = culm_network._now.find("box").machine.disk
+            usual_s, disk.read_s = disk.read_s, (1.0, 2.0)
+            await original.set_role(box.peer_id, "read")
+            while not secrets_of(carried) or state_of(carried).replica.is_blocked:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert str(carried.text("body")) == ""
+        disk.read_s = usual_s
+        async with culm_network.node("box") as box:
+            carried = await box.document(original.id)
+            await culm_network.converged(original, carried)
+            assert str(carried.text("body")) == "hidden"
