@@ -11,6 +11,7 @@ from domain.document import Document
 from domain.errors import (
     CulmError,
     EngineError,
+    NodeClosedError,
     SealError,
     StorageCorruptError,
     StorageError,
@@ -184,7 +185,7 @@ class Documents:
 
     async def _delete(self, owner: DocumentOwner) -> None:
         document = owner.document.document
-        with suppress(UnsavedEditsError):  # what cannot be written is about to be deleted
+        with suppress(UnsavedEditsError, NodeClosedError):  # what it cannot write is deleted next
             await owner.close()
         del self._owners[document]
         self._tasks.pop(document).cancel()
@@ -206,7 +207,7 @@ class Documents:
             try:
                 async with asyncio.timeout(CLOSE_S_MAX):
                     await owner.close()
-            except (UnsavedEditsError, TimeoutError) as error:
+            except (UnsavedEditsError, NodeClosedError, TimeoutError) as error:
                 name = owner.document.record.name
                 unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")
         return unsaved

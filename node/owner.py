@@ -102,6 +102,7 @@ class DocumentOwner:
         self.failure: StorageError | None = None
         self._failure_count = 0
         self.is_closed = False
+        self._ending = "the document was closed meanwhile"
         self._members = MemberNews(document, publish)
         self._of_own_logs: list[Incoming] = []
         document.on_edit = self._take_edit
@@ -218,7 +219,7 @@ class DocumentOwner:
         async with self._changed:
             await self._changed.wait_for(lambda: self.is_closed or condition())
         if not condition():
-            raise NodeClosedError("the document was closed meanwhile")
+            raise NodeClosedError(self._ending)
 
     async def tell_changed(self) -> None:
         """Make everybody in `wait_until` look again."""
@@ -260,7 +261,7 @@ class DocumentOwner:
                     self._ring_for_edits(self._edit_due)
         except CulmError as error:
             logger.exception("owner.failed", extra={"document": self.document.document.short})
-            self.is_closed = True
+            self.is_closed, self._ending = True, f"the document cannot go on: {error}"
             self._publish(DocumentFailed(document=self.document.document, reason=str(error)))
             await self.tell_changed()
 

@@ -1,0 +1,44 @@
+"""Documents that cannot go on keep no other from anything, and can be forgotten."""
+
+import pytest
+from pycrdt import Doc
+
+from domain.errors import NodeClosedError, StorageCorruptError, UnsavedEditsError
+from node.document import Document
+from node.simulation import NodeNetwork
+
+
+async def fail(network: NodeNetwork, name: str, document: Document) -> None:
+    """Let a document end in the middle: what is on disk is damaged, and has to be read again; an edit waits."""
+    text = document.text("body")
+    network._now.find(name).machine.disk.damage_operation(document.id, 1)
+    document.map("more")["within"] = Doc()  # is refused, so that everything is built anew
+    with pytest.raises(NodeClosedError, match="damaged on disk"):
+        await document.durable()
+    text.insert(0, "unsaved")
+
+
+async def test_a_document_that_cannot_go_on_keeps_no_other_from_being_saved(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as node:
+        bad, good = await node.create("bad"), await node.create("good")
+        await fail(culm_network, "ada", bad)
+        good.text("body").insert(0, "precious")
+        with pytest.raises(UnsavedEditsError, match="bad: the document cannot go on"):
+            await culm_network.restart("ada")
+        again = await culm_network.restart("ada")
+        assert str((await again.document(good.id)).text("body")) == "precious"
+        with pytest.raises(StorageCorruptError):
+            await again.document(bad.id)
+
+
+async def test_a_document_that_cannot_go_on_can_be_forgotten(culm_network: NodeNetwork) -> None:
+    async with culm_network.node("ada") as node:
+        document = await node.create("bad")
+        await fail(culm_network, "ada", document)
+        await node.forget(document.id)
+        assert node.documents() == []
+    async with culm_network.node("ada") as node:
+        assert node.documents() == []
+        assert not node.damaged_documents()
