@@ -51,7 +51,7 @@ class EditsRefused(DocumentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditsUnsaved(DocumentEvent):
-    """Own edits could not be written; they stay visible and are tried again."""
+    """Something could not be written, or not be read; own edits stay visible until they can be written."""
 
     reason: str
 

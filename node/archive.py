@@ -1,7 +1,15 @@
 """One document and the store: bringing it up, rebuilding it, adding to its log, keeping snapshots."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 
 from domain import limits
@@ -12,7 +20,7 @@ from domain.identifiers import LogKey, OperationId, PeerId, Position
 from domain.ledger.branch import Fork
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
-from domain.ports.storage import LogCut, Snapshot
+from domain.ports.storage import Arrival, LogCut, Snapshot
 from domain.record import DocumentRecord
 from domain.sealing import NONCE_BYTES, open_record, seal_record
 from node.environment import Environment
@@ -29,6 +37,9 @@ RECENT_OPERATIONS_MAX = (
 RECENT_BYTES_MAX = 4 * limits.MIB
 SNAPSHOT_LABEL = "snapshot"
 RECORD_LABEL = "document"
+
+UntilRead = Callable[[Callable[[], Awaitable[Sequence[Arrival]]]], Awaitable[Sequence[Arrival]]]
+"""Reads something, again and again until it can be read."""
 
 
 class DocumentArchive:
@@ -246,26 +257,32 @@ class DocumentArchive:
             else set()
         )
 
-    async def read_waiting(self, waiting: Mapping[LogKey, int]) -> AsyncIterator[list[Operation]]:
-        """Read, in arrival order, all operations of some logs from given ones on.
+    async def read_waiting(
+        self, waiting: Mapping[LogKey, int], until_read: UntilRead
+    ) -> AsyncIterator[list[Operation]]:
+        """Read, in arrival order, all operations of some logs from given ones on, as long as it takes.
 
         Until all are read, and what was done with the last of them is over, no snapshot is kept: it would say that they
         are in the replica.
 
         Raises:
-            StorageError: They cannot be read.
+            StorageCorruptError: They are not what was stored.
         """
         self._is_reading_waiting = True
         document = self._document.document
         have = {log: height.count for log, height in self._document.heights.items()}
         after = 0
-        while arrivals := await self._store.read_missing(
-            document,
-            have | dict(waiting),
-            after=after,
-            count_max=REPLAY_OPERATIONS_MAX,
-            bytes_max=limits.PARKED_BYTES_MAX,
-        ):
+
+        async def read() -> Sequence[Arrival]:
+            return await self._store.read_missing(
+                document,
+                have | dict(waiting),
+                after=after,
+                count_max=REPLAY_OPERATIONS_MAX,
+                bytes_max=limits.PARKED_BYTES_MAX,
+            )
+
+        while arrivals := await until_read(read):
             after = arrivals[-1].index
             yield [from_stored(arrival.operation) for arrival in arrivals]
         self._is_reading_waiting = False

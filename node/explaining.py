@@ -47,7 +47,7 @@ def document_circumstances(
     owner: DocumentOwner, own: PeerId, refused: tuple[str, ...]
 ) -> DocumentCircumstances:
     """Collect how it stands with a document on this device, which is `own`."""
-    document = owner.document
+    document, failure = owner.document, owner.persistence.failure
     ledger, blocked = document.ledger, document.replica.blocked()
     members = ledger.membership.members()
     return DocumentCircumstances(
@@ -56,7 +56,7 @@ def document_circumstances(
         others=len(members.keys() - {own}),
         newer_format=ledger.read_only_reason,
         unsaved_edits=document.pending.total_count - owner.saved_count,
-        unsaved_reason=str(owner.failure) if owner.failure is not None else None,
+        unsaved_reason=None if failure is None else str(failure),
         refused=refused,
         void=ledger.counting.void_count,
         waiting=len(document.gate),

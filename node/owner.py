@@ -8,7 +8,7 @@ nothing new is taken in: peers are slowed by their own flow control.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from domain import limits
 from domain.crdt.replica import Judged
@@ -18,7 +18,6 @@ from domain.errors import (
     CulmError,
     NodeClosedError,
     NotPermittedError,
-    StorageError,
     UnsavedEditsError,
 )
 from domain.events import (
@@ -26,7 +25,6 @@ from domain.events import (
     DocumentDegraded,
     DocumentFailed,
     EditsSaved,
-    EditsUnsaved,
     Event,
 )
 from domain.identifiers import LogKey, PeerId
@@ -45,6 +43,7 @@ from node.environment import Environment
 from node.guard import CloneGuard
 from node.inbox import Inbox, Incoming
 from node.news import MemberNews
+from node.persistence import Persistence
 from node.receipts import Receipts
 from node.sorting import Sorting
 
@@ -79,7 +78,9 @@ class DocumentOwner:
         self.courier = SecretCourier(document, environment)
         self.receipts = Receipts(document, self.archive, environment.queue)
         self.guard = CloneGuard(document, self.archive, environment, publish)
-        self.sorting = Sorting(document, self.archive, self.guard, publish)
+        self._bell = Bell()
+        self.persistence = Persistence(document.document, self._bell, publish, self.tell_changed)
+        self.sorting = Sorting(document, self.archive, self.guard, self.persistence, publish)
         self.inbox = Inbox()
         self.on_commit: dict[CommitListener, None] = {}
         self.on_cut: dict[Callable[[], object], None] = {}
@@ -92,15 +93,12 @@ class DocumentOwner:
         self._clock = environment.clock
         self._entropy = environment.entropy
         self._publish = publish
-        self._bell = Bell()
         self._changed = asyncio.Condition()
         self._orders: deque[tuple[Kind, Order, asyncio.Future[Operation]]] = deque()
         self._staged_at = float("-inf")
         self._edit_due: float | None = None
         self.saved_count = 0
         self._handled_count = 0
-        self.failure: StorageError | None = None
-        self._failure_count = 0
         self.is_closed = False
         self._ending = "the document was closed meanwhile"
         self._members = MemberNews(document, publish)
@@ -145,15 +143,17 @@ class DocumentOwner:
             UnsavedEditsError: They cannot be written now; they stay and are tried again.
             NodeClosedError: The document was closed before.
         """
-        target, failure_count = self.document.pending.total_count, self._failure_count
+        persistence, target = self.persistence, self.document.pending.total_count
+        failure_count = persistence.failure_count
         if self.saved_count >= target:
             return
         self._ring_for_edits(self._clock.now())
         await self.wait_until(
-            lambda: self.saved_count >= target or self._failure_count > failure_count
+            lambda: self.saved_count >= target or persistence.failure_count > failure_count
         )
         if self.saved_count < target:
-            raise UnsavedEditsError(f"edits are not on disk: {self.failure}") from self.failure
+            failure = persistence.failure
+            raise UnsavedEditsError(f"edits are not on disk: {failure}") from failure
 
     async def durable_at_peers(self, count: int) -> None:
         """Wait until so many other member devices that may read hold everything that we had on disk at this call.
@@ -282,10 +282,10 @@ class DocumentOwner:
 
     async def _step(self) -> None:
         if self.document.rebuild_reason is not None and not self.document.has_returned:
-            for judged in await self.archive.rebuild():
+            for judged in await self.persistence.until_read(self.archive.rebuild):
                 self._report(judged)
         if self.guard.is_due:
-            await self._until_stored(self.guard.act)
+            await self.persistence.until_stored(self.guard.act)
             await self._take_rivals(self.guard.take_rivals())
             for call in tuple(self.on_cut) if self.guard.take_cut() else ():
                 call()
@@ -308,7 +308,7 @@ class DocumentOwner:
         self._publish_events()
         self._look_ahead()
         await self.tell_changed()
-        await self._until_stored(self.guard.finish)
+        await self.persistence.until_stored(self.guard.finish)
         await self.archive.keep_snapshot()
 
     async def _take_rivals(self, rivals: Sequence[Operation]) -> None:
@@ -386,7 +386,7 @@ class DocumentOwner:
         if not taken:
             return 0
         operations = [incoming.operation for incoming in self.sorting.screen(taken)]
-        await self.archive.place(operations)
+        await self.persistence.until_read(lambda: self.archive.place(operations))
         received = self.document.receive(operations)
         by_id = {incoming.operation.operation_id: incoming for incoming in taken}
         for operation in received.forged:
@@ -412,7 +412,8 @@ class DocumentOwner:
             self.content_count += len(bodies)
             self.body_bytes += sum(map(len, bodies)) - OVERHEAD_BYTES * len(bodies)
             self._publish(EditsSaved(document=document.document, operations=len(batch.staged)))
-        document.account.commit(batch.entered, await self.archive.told_ends())
+        ends = await self.persistence.until_read(self.archive.told_ends)
+        document.account.commit(batch.entered, ends)
         document.look_for_returned(batch.entered)
         # At once: nobody may see the one without the other.
         judged = document.apply(batch.entered)
@@ -426,30 +427,14 @@ class DocumentOwner:
 
     async def _apply_waiting(self) -> None:
         """Apply what waited for a secret that has come now."""
-        document = self.document
-        async for operations in self.archive.read_waiting(document.take_waiting()):
+        document, until_read = self.document, self.persistence.until_read
+        async for operations in self.archive.read_waiting(document.take_waiting(), until_read):
             self._report(document.apply(operations))
 
     async def _append(self, operations: Sequence[Operation]) -> None:
         """Store operations, however long it takes until the store can."""
         records = self.courier.take_records()
-        await self._until_stored(lambda: self.archive.append(operations, records))
-
-    async def _until_stored(self, store: Callable[[], Awaitable[None]]) -> None:
-        """Do something that writes, again and again until the store can."""
-        while True:
-            try:
-                await store()
-            except StorageError as error:
-                self.failure = error
-                self._failure_count += 1
-                self._publish(EditsUnsaved(document=self.document.document, reason=str(error)))
-                await self.tell_changed()
-                self._bell.ring_at(asyncio.get_running_loop().time() + limits.STORE_RETRY_S)
-                await self._bell.wait()
-            else:
-                self.failure = None
-                return
+        await self.persistence.until_stored(lambda: self.archive.append(operations, records))
 
     # -- What it says --
 

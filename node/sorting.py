@@ -19,6 +19,7 @@ from domain.operations.operation import Operation
 from node.archive import DocumentArchive
 from node.guard import BRING_AGAIN, WAITS, CloneGuard
 from node.inbox import Incoming
+from node.persistence import Persistence
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Sorting:
         document: The document.
         archive: What is stored of it.
         guard: Looks at forks.
+        persistence: Reads as long as it takes: what has entered the ledger is to be stored next, whatever happens.
         publish: Takes events.
     """
 
@@ -79,11 +81,13 @@ class Sorting:
         document: Document,
         archive: DocumentArchive,
         guard: CloneGuard,
+        persistence: Persistence,
         publish: Callable[[Event], None],
     ) -> None:
         self._document = document
         self._archive = archive
         self._guard = guard
+        self._until_read = persistence.until_read
         self._publish = publish
         self._again = _Aside()
         self._waiting = _Aside()
@@ -137,12 +141,13 @@ class Sorting:
 
     async def sort_out(self, admitted: Admitted, by_id: ByOperation) -> None:
         """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
-        stored = await self._archive.stored({operation.operation_id for operation in admitted.old})
+        old = {operation.operation_id for operation in admitted.old}
+        stored = await self._until_read(lambda: self._archive.stored(old))
         for operation in admitted.old:
             if operation.operation_id not in stored:
                 await self._take_rival(operation, by_id.get(operation.operation_id))
         if waited_for := self._document.gate.waited_for_ids():
-            found = await self._archive.positions(waited_for)
+            found = await self._until_read(lambda: self._archive.positions(waited_for))
             more = self._document.gate.retry(found)
             admitted.entered.extend(more.entered)
             admitted.refused.extend(more.refused)
@@ -164,7 +169,9 @@ class Sorting:
             return
         is_known = incoming.operation.branch is not None
         try:
-            answer = await self._guard.take_rival(operation, is_known_to_fork=is_known)
+            answer = await self._until_read(
+                lambda: self._guard.take_rival(operation, is_known_to_fork=is_known)
+            )
         except OperationError as error:
             self.refuse(operation, str(error), incoming)
             return

@@ -75,7 +75,7 @@ class StuckWatch:
         self._set_timer(None if due is None else max(0.0, due - now))
 
     def _is_stuck(self) -> bool:
-        document, failure = self._owner.document, self._owner.failure
+        document, failure = self._owner.document, self._owner.persistence.failure
         return isinstance(failure, StorageError) or bool(
             len(document.gate) or document.replica.is_blocked
         )

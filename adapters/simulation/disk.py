@@ -46,6 +46,7 @@ class SimulatedDisk:
         self.write_s = write_s
         self.read_s = read_s
         self.write_count = 0
+        self.read_count = 0
         self._loop = loop
         self._random = Random(f"{seed} disk of {name}")
         self._writes: deque[_Write] = deque()
@@ -55,6 +56,8 @@ class SimulatedDisk:
         self._fault: StorageError | None = None
         self._fault_at_write = 0
         self._fault_lasts = False
+        self._read_fault: StorageError | None = None
+        self._read_fault_at = 0
 
     # --- What goes wrong ---
 
@@ -70,9 +73,13 @@ class SimulatedDisk:
         self._fault_at_write = self.write_count + after_writes
         self._fault_lasts = lasts
 
+    def fail_read(self, error: StorageError, *, after_reads: int = 0) -> None:
+        """Fail one read with that error, after so many more have succeeded."""
+        self._read_fault, self._read_fault_at = error, self.read_count + after_reads
+
     def mend(self) -> None:
-        """Let writes succeed again."""
-        self._fault = None
+        """Let writes and reads succeed again."""
+        self._fault = self._read_fault = None
 
     def crash(self) -> None:
         """Lose the power, and have it back: what has the disk mounted is dead, what was not yet stored is gone."""
@@ -110,6 +117,17 @@ class SimulatedDisk:
         """
         if power != self._power:
             raise StorageError("the machine crashed")
+
+    def note_read(self) -> None:
+        """Count a read.
+
+        Raises:
+            StorageError: It fails.
+        """
+        if self._read_fault is not None and self.read_count >= self._read_fault_at:
+            error, self._read_fault = self._read_fault, None
+            raise error
+        self.read_count += 1
 
     def draw_read_s(self) -> float:
         """Draw how long the next read takes."""
@@ -213,11 +231,12 @@ class Mount:
         """Look at the content, after a while.
 
         Raises:
-            StorageError: The machine crashed.
+            StorageError: The machine crashed, or the disk fails.
         """
         self._disk.check(self._power)
         await asyncio.sleep(self._disk.draw_read_s())
         self._disk.check(self._power)
+        self._disk.note_read()
         return look(self._disk.content)
 
     def write_lazily(
