@@ -107,7 +107,7 @@ class Document:
                 "a document is used from the thread that opened its node; call into its event loop"
             )
         if self._owner.is_closed:
-            raise NodeClosedError("the document is closed")
+            raise NodeClosedError(self._owner.ending)
         return self._owner
 
     @property

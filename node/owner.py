@@ -100,7 +100,7 @@ class DocumentOwner:
         self.saved_count = 0
         self._handled_count = 0
         self.is_closed = False
-        self._ending = "the document was closed meanwhile"
+        self.ending = "the document is closed"
         self._members = MemberNews(document, publish)
         self._of_own_logs: list[Incoming] = []
         document.on_edit = self._take_edit
@@ -219,7 +219,7 @@ class DocumentOwner:
         async with self._changed:
             await self._changed.wait_for(lambda: self.is_closed or condition())
         if not condition():
-            raise NodeClosedError(self._ending)
+            raise NodeClosedError(self.ending)
 
     async def tell_changed(self) -> None:
         """Make everybody in `wait_until` look again."""
@@ -261,7 +261,7 @@ class DocumentOwner:
                     self._ring_for_edits(self._edit_due)
         except CulmError as error:
             logger.exception("owner.failed", extra={"document": self.document.document.short})
-            self.is_closed, self._ending = True, f"the document cannot go on: {error}"
+            self.is_closed, self.ending = True, f"the document cannot go on: {error}"
             self._publish(DocumentFailed(document=self.document.document, reason=str(error)))
             await self.tell_changed()
 
@@ -285,7 +285,7 @@ class DocumentOwner:
             for judged in await self.persistence.until_read(self.archive.rebuild):
                 self._report(judged)
         if self.guard.is_due:
-            await self.persistence.until_stored(self.guard.act)
+            await self.persistence.until_read(self.guard.act)
             await self._take_rivals(self.guard.take_rivals())
             for call in tuple(self.on_cut) if self.guard.take_cut() else ():
                 call()

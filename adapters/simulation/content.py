@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from domain.errors import StorageError
+from domain.errors import StorageCorruptError, StorageError
 from domain.identifiers import DocumentId, LogKey, OperationId, PeerId, Position
 from domain.ports.storage import LogCut, PeerRecord, Snapshot, StoredOperation
 
@@ -56,8 +56,16 @@ class Ledger:
         return changed
 
     def without(self, logs: Mapping[LogKey, int]) -> "Ledger":
-        """Give the operations but for the ends of some logs."""
-        rest = Ledger()
+        """Give the operations but for the ends of some logs.
+
+        Raises:
+            StorageCorruptError: Something that would have to be written again is damaged.
+        """
+        cut = (index for log, end in logs.items() if (index := self._first(log, end)) is not None)
+        first = min(cut, default=len(self.operations) + 1)
+        if any(index >= first for index in self.damaged):
+            raise StorageCorruptError("an operation is damaged on disk")
+        rest = Ledger(damaged=self.damaged)
         rest.append(
             [
                 each
@@ -66,6 +74,17 @@ class Ledger:
             ]
         )
         return rest
+
+    def _first(self, log: LogKey, seq_num: int) -> int | None:
+        """Give the arrival index of the first operation of a log from that number on."""
+        return min(
+            (
+                index
+                for position, index in self.arrivals.items()
+                if position.log == log and position.seq_num >= seq_num
+            ),
+            default=None,
+        )
 
 
 @dataclass(slots=True)

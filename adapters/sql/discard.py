@@ -25,7 +25,7 @@ def discard(
         logs: From which sequence number on each log goes.
 
     Raises:
-        StorageCorruptError: What is to stay is not what was written.
+        StorageCorruptError: Something that arrived after the first of them is not what was written.
     """
     first = read_first(connection, document, logs)
     if first is None:

@@ -97,6 +97,7 @@ class OperationStore(Protocol):
         them: what is deleted must be nothing that any other builds on. Repeating a call is allowed.
 
         Raises:
+            StorageCorruptError: Something that arrived after the first of them is not what was written.
             StorageError: Nothing was deleted.
         """
 

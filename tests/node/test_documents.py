@@ -6,6 +6,7 @@ from pycrdt import Doc
 from domain.errors import NodeClosedError, StorageCorruptError, UnsavedEditsError
 from node.document import Document
 from node.simulation import NodeNetwork
+from tests.simulation.restoring import restored, until
 
 
 async def fail(network: NodeNetwork, name: str, document: Document) -> None:
@@ -42,3 +43,17 @@ async def test_a_document_that_cannot_go_on_can_be_forgotten(culm_network: NodeN
     async with culm_network.node("ada") as node:
         assert node.documents() == []
         assert not node.damaged_documents()
+
+
+async def test_damage_that_keeps_a_device_from_going_on_in_new_logs_is_told(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as ada, culm_network.node("bob") as bob:
+        original = await ada.create("notes")
+        host, copy = await restored(culm_network, original, await bob.join(await original.invite()))
+        copy.text("body").insert(0, "fork ")
+        await copy.durable()
+        host.machine.disk.damage_operation(original.id, 1)
+        culm_network.heal()
+        with pytest.raises(NodeClosedError, match="damaged on disk"):
+            await until(copy, lambda each: "lost" in str(each.text("body")))

@@ -173,3 +173,7 @@ async def test_damage_is_noticed_when_it_is_read() -> None:
         await read_all(store, document_id(1))
     assert len(await store.read(document_id(1), after=3, count_max=9, bytes_max=9_999)) == 2
     assert await store.snapshot(document_id(1)) is None
+    await store.discard(document_id(1), {log_key(1): 4})
+    with pytest.raises(StorageCorruptError):
+        await store.discard(document_id(1), {log_key(1): 2})
+    assert len(await store.read(document_id(1), after=3, count_max=9, bytes_max=9_999)) == 1
