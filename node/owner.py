@@ -181,6 +181,7 @@ class DocumentOwner:
             NodeClosedError: The document was closed before.
         """
         written: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        written.add_done_callback(lambda done: done.exception())  # if we are cancelled, nobody asks
         if kind in TAKING_KINDS:
             self.courier.pay_at_once()
         self._orders.append((kind, body, written))

@@ -1,10 +1,20 @@
-"""Documents that cannot go on keep no other from anything, and can be forgotten."""
+"""Documents that cannot go on, or do not do what they are asked: nothing else suffers from it."""
+
+import asyncio
+import gc
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pycrdt import Doc
 
-from domain.errors import NodeClosedError, StorageCorruptError, UnsavedEditsError
-from node.document import Document
+from domain.errors import (
+    NodeClosedError,
+    NotPermittedError,
+    StorageCorruptError,
+    UnsavedEditsError,
+)
+from node import Document, Node, NodeConfig
 from node.simulation import NodeNetwork
 from tests.simulation.restoring import restored, until
 
@@ -57,3 +67,21 @@ async def test_damage_that_keeps_a_device_from_going_on_in_new_logs_is_told(
         culm_network.heal()
         with pytest.raises(NodeClosedError, match="damaged on disk"):
             await until(copy, lambda each: "lost" in str(each.text("body")))
+
+
+async def test_what_is_not_permitted_and_waited_for_no_longer_leaves_no_error_behind(
+    tmp_path: Path,
+) -> None:
+    left: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
+    async with Node.open(tmp_path, NodeConfig(listen="127.0.0.1:0")) as node:
+        document = await node.create("notes")
+        leaving = asyncio.create_task(document.leave())
+        while not document._owner._orders:  # noqa: ASYNC110 - it is a turn of the loop
+            await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(NotPermittedError):
+            await document.leave()
+        del leaving  # which holds what it waited for
+        gc.collect()
+    assert left == []
