@@ -21,6 +21,7 @@ from domain.limits import FAILED_RETRY_S
 from node.config import NodeConfig
 from node.document import Document
 from node.node import Node
+from node.owner import DocumentOwner
 from node.runtime import Runtime, open_runtime
 from node.wiring.simulated import (
     run_in_virtual_time,
@@ -395,7 +396,7 @@ class _Play:
         ]
 
     def differences(self, replicas: Sequence[Document]) -> list[str]:
-        """Say who lacks what."""
+        """Say who lacks what, has something else than others, or is about to write again what it wrote before."""
         by_id: dict[DocumentId, list[Document]] = defaultdict(list)
         for replica in replicas:
             by_id[replica.id].append(replica)
@@ -411,15 +412,27 @@ class _Play:
                 for replica in equals
                 if (has := sum(replica.heights.values())) < total
             ]
+            owners = [each for replica in equals if (each := self._find_owner(replica)) is not None]
+            if any(owner.document.heights != owners[0][1].document.heights for _, owner in owners):
+                found.append(f"a log of {equals[0].name!r} goes on in two ways")
+            found += [
+                f"{name} has yet to go on with {owner.document.record.name!r} in new logs"
+                for name, owner in owners
+                if owner.guard.is_due or owner.guard.is_rewriting
+            ]
         return found
 
     def _owner(self, replica: Document) -> str:
+        found = self._find_owner(replica)
+        return "somebody" if found is None else found[0]
+
+    def _find_owner(self, replica: Document) -> tuple[str, DocumentOwner] | None:
+        """Find on which machine a replica is, and its owner there."""
         for name, host in self.hosts.items():
-            if host.node is not None and any(
-                owner.document.ydoc is replica.ydoc for owner in host.node.owners()
-            ):
-                return name
-        return "somebody"
+            for owner in host.node.owners() if host.node is not None else ():
+                if owner.document.ydoc is replica.ydoc:
+                    return name, owner
+        return None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import pytest
 from domain.errors import NodeClosedError, StorageError, UnsavedEditsError, UsageError
 from node import Document, Node
 from node.simulation import NodeNetwork, NotSettledError
+from tests.simulation.restoring import restored, text
 
 KEPT, LOST = "kept", "lost"
 
@@ -288,5 +289,25 @@ def test_document_that_cannot_be_forgotten_on_a_full_disk_is_there_as_before(
             assert str((await bob.document(copy.id)).text("body")) == "and kept"
             await bob.forget(copy.id)
             assert bob.documents() == []
+
+    network.run(scenario)
+
+
+@pytest.mark.parametrize("write_s", [(0.0005, 0.005), (0.3, 0.6)])
+def test_replicas_have_not_converged_while_one_comes_back_from_a_backup(
+    network: NodeNetwork, write_s: tuple[float, float]
+) -> None:
+    async def scenario() -> None:
+        async with network.node("alice") as alice_node, network.node("bob") as bob_node:
+            alice = await alice_node.create("notes")
+            host, bob = await restored(network, alice, await bob_node.join(await alice.invite()))
+            bob.text("body").insert(0, "fork ")
+            await bob.durable()
+            host.machine.disk.write_s = write_s
+            network.heal()
+            for _ in range(100):
+                await network.converged(alice, bob)
+                assert text(alice) == text(bob)
+                await asyncio.sleep(0.01)
 
     network.run(scenario)
