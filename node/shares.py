@@ -124,7 +124,7 @@ class Shares:
                 file.flush()
                 os.fsync(descriptor)
             temporary.replace(place)
-            _sync(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             raise StorageError(f"{place} cannot be written ({error.strerror})") from error
 
@@ -160,7 +160,8 @@ class Shares:
         return self._folder / f"{digest}.json"
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

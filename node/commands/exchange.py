@@ -21,7 +21,7 @@ from node.commands.context import Answer, CommandContext, describe_document
 from node.commands.document import read_root
 from node.configuration import FILE_NAME
 from node.mirror import BODY, DocumentText
-from node.shares import Shares
+from node.shares import Shares, sync_folder
 from node.wiring.system import DATABASE_FILE, KEY_FILE, PORT_FILE
 
 UPDATE: Final = "update"
@@ -162,20 +162,22 @@ def _new_file(path: Path, *, mode: int, is_replacing: bool) -> Iterator[BinaryIO
     """
     if not is_replacing and path.exists():
         raise UsageError(f"{path} exists: choose another name, or --replace it")
-    temporary = path.with_name(f".{path.name}.culm-new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        # In a folder of its own, nobody else can have made the file before, nor open it.
+        folder = tempfile.TemporaryDirectory(
+            prefix=".culm-", dir=path.parent, ignore_cleanup_errors=True
+        )
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with folder as name:
+        temporary = Path(name) / "new"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from error

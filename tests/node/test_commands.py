@@ -242,6 +242,19 @@ async def test_name_that_is_no_text_is_refused_and_that_of_a_file_is_mended(
     assert (await done(here, "import", path=str(path)))["name"] == "n\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+async def test_backup_is_for_its_owner_alone_whatever_an_earlier_command_left(
+    here: NodeCommands, tmp_path: Path, is_link: bool
+) -> None:
+    archive, left, other = (tmp_path / name for name in ("a.tar", ".a.tar.culm-new", "other"))
+    other.write_text("other")
+    other.chmod(0o644)
+    left.symlink_to(other) if is_link else other.rename(left)
+    await done(here, "backup", path=str(archive))
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert left.read_text() == "other"
+
+
 async def test_backup_of_a_running_node_can_be_opened(here: NodeCommands, tmp_path: Path) -> None:
     archive, source = tmp_path / "backup.tar", tmp_path / "a.txt"
     source.write_text("kept")
