@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
@@ -141,5 +141,6 @@ async def _listen(
     except (OSError, ValueError, NetworkError):
         network = make("[::]:0")
         await network.start()
-        remembered.write_text(network.addresses[0].rpartition(":")[2])
+        with suppress(OSError):  # a full disk keeps no node from running; next time it has another port
+            remembered.write_text(network.addresses[0].rpartition(":")[2])
     return network
