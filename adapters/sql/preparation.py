@@ -147,14 +147,13 @@ def _newer(connection: Connection, path: Path) -> StorageError:
         table.c.revision == select(schema.alembic_version.c.version_num).scalar_subquery()
     )
     try:
-        needed = connection.execute(query).scalar_one_or_none() or "a newer version"
+        version = connection.execute(query).scalar_one_or_none()
     except DBAPIError:
-        needed = "a newer version"
+        version = None
     finally:
         _end_reading(connection)
-    return StorageVersionError(
-        f"{path} was written by a newer culm: install culm {needed} or later"
-    )
+    needed = "a newer version of it" if version is None else f"culm {version} or later"
+    return StorageVersionError(f"{path} was written by a newer culm: install {needed}")
 
 
 def _end_reading(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from adapters.sql import schema
 from adapters.sql.head import Heads
 from adapters.sql.reader import Reader
 from adapters.sql.writer import ChangeWork, Rider, Writer
-from domain.errors import StorageError
+from domain.errors import IdentifierError, StorageError
 from domain.identifiers import DocumentId, LogId, LogKey, PeerId
 from domain.limits import ACKNOWLEDGED_FLUSH_S, ACKNOWLEDGED_PENDING_MAX
 from domain.ports.storage import OperationQueue
@@ -199,7 +199,18 @@ def _read(connection: Connection, document: DocumentId) -> dict[PeerId, dict[Log
         .where(documents.c.document_id == document)
     )
     state: Heights = {document: {}}
-    for peer, author, log_id, height in connection.execute(query):
-        log = LogKey(PeerId(author), LogId(log_id))
-        _merge(state, document, PeerId(peer), {log: height})
+    for row in connection.execute(query):
+        try:
+            peer, log, height = _held(*row)
+        except (IdentifierError, TypeError):
+            # Peers say it again when they are connected next.
+            logger.warning("storage.height.damaged", extra={"document": document.short})
+        else:
+            _merge(state, document, peer, {log: height})
     return state[document]
+
+
+def _held(peer: bytes, author: bytes, log_id: bytes, height: object) -> tuple[PeerId, LogKey, int]:
+    if type(height) is not int:
+        raise TypeError("a column of another type than was written")
+    return PeerId(peer), LogKey(PeerId(author), LogId(log_id)), height

@@ -141,7 +141,13 @@ class SqlOperationStore(OperationStore):
         def read(connection: Connection) -> dict[DocumentId, bytes]:
             table = schema.documents
             query = select(table.c.document_id, table.c.sealed).where(table.c.sealed.is_not(None))
-            return {DocumentId(row[0]): row[1] for row in connection.execute(query)}
+            found: dict[DocumentId, bytes] = {}
+            for document, sealed in connection.execute(query):
+                try:
+                    found[DocumentId(document)] = sealed if type(sealed) is bytes else b""
+                except (IdentifierError, TypeError):
+                    logger.error("storage.document.damaged")  # noqa: TRY400 - no stack helps
+            return found
 
         return await self._reader.read(read)
 
@@ -153,7 +159,12 @@ class SqlOperationStore(OperationStore):
                 .join(documents, documents.c.id == table.c.document)
                 .where(documents.c.document_id == document)
             )
-            return {row[0]: row[1] for row in connection.execute(query)}
+            found: dict[bytes, bytes] = {}
+            for name, sealed in connection.execute(query):
+                if not (type(name) is bytes and type(sealed) is bytes):
+                    raise damaged(document, "a record of its keys")
+                found[name] = sealed
+            return found
 
         return await self._reader.read(read)
 

@@ -168,11 +168,15 @@ class OperationStore(Protocol):
 
     @abstractmethod
     async def documents(self) -> Mapping[DocumentId, bytes]:
-        """Read the sealed records of all documents."""
+        """Read the sealed records of all documents; an empty one, or no document, where the row is damaged."""
 
     @abstractmethod
     async def records(self, document: DocumentId) -> Mapping[bytes, bytes]:
-        """Read the sealed records of a document that `append` was given, by name."""
+        """Read the sealed records of a document that `append` was given, by name.
+
+        Raises:
+            StorageCorruptError: One is not what was written.
+        """
 
     @abstractmethod
     async def forget(self, document: DocumentId) -> None:
@@ -221,4 +225,4 @@ class OperationQueue(Protocol):
 
     @abstractmethod
     async def acknowledged(self, document: DocumentId) -> Mapping[PeerId, Mapping[LogKey, int]]:
-        """Read the number of operations that each peer holds, per log."""
+        """Read the number of operations that each peer holds, per log; damaged rows are left out."""

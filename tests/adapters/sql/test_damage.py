@@ -182,6 +182,42 @@ async def test_a_damaged_peer_is_left_out(tmp_path: Path) -> None:
         assert list(await database.store.peers()) == [good]
 
 
+@pytest.mark.parametrize("column", ["sealed = 5", "sealed = 'text'", "document_id = 5"])
+async def test_a_damaged_document_does_not_hide_the_others(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "culm.sqlite"
+    await fill(path)
+    async with open_database(path) as database:
+        await database.store.save_document(document_id(2), b"whole")
+    change(path, f"UPDATE documents SET {column} WHERE sealed = CAST('record' AS BLOB)")
+    async with open_database(path) as database:
+        found = dict(await database.store.documents())
+    assert found.pop(document_id(2)) == b"whole"
+    assert found in ({}, {document_id(1): b""})
+
+
+@pytest.mark.parametrize("column", ["sealed = 5", "sealed = 'text'", "name = 5", "name = 'text'"])
+async def test_a_damaged_record_of_a_document_is_noticed(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "culm.sqlite"
+    async with open_database(path) as database:
+        await database.store.append(document_id(1), make_log(1, 1), {b"name": b"sealed"})
+    change(path, f"UPDATE records SET {column}")
+    async with open_database(path) as database:
+        with pytest.raises(StorageCorruptError, match=f"document {document_id(1)}"):
+            await database.store.records(document_id(1))
+
+
+@pytest.mark.parametrize("column", ["height = 'text'", "peer_id = x'00'", "peer_id = 5"])
+async def test_a_damaged_height_is_left_out(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "culm.sqlite"
+    await fill(path)
+    async with open_database(path) as database:
+        await database.queue.acknowledge(peer_id(2), document_id(1), {log_key(1): 8})
+    change(path, f"UPDATE acknowledged SET {column} WHERE height = 9")
+    async with open_database(path) as database:
+        kept = {peer_id(2): {log_key(1): 8}}
+        assert await database.queue.acknowledged(document_id(1)) == kept
+
+
 async def test_a_damaged_record_of_the_node_itself_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "culm.sqlite"
     async with open_database(path) as database:
