@@ -174,13 +174,18 @@ class Documents:
         """Close a document and delete everything about it; durable on return.
 
         Raises:
-            StorageError: It cannot be deleted now: it is there as before, opened again.
+            StorageError: It cannot be deleted now: it is there as before, with edits that are not on disk.
         """
         state = owner.document
         try:
             await self._delete(owner)
         except StorageError:
-            await self.open(Document(state.key, state.document, state.record, Keyring()))
+            again = await self.open(Document(state.key, state.document, state.record, Keyring()))
+            # What could not be written either is to be written again.
+            staged = (each.update for each in state.author.staged if each.update is not None)
+            for update in (*staged, *state.pending):
+                again.document.adopt(update)
+            again.document.tell_lost()
             raise
 
     async def _delete(self, owner: DocumentOwner) -> None:

@@ -280,13 +280,17 @@ def test_document_that_cannot_be_forgotten_on_a_full_disk_is_there_as_before(
             document.text("body").insert(0, "kept")
             await network.converged()
             network.fill_disk("bob")
+            copy.text("body").insert(0, "unsaved ")
+            with pytest.raises(UnsavedEditsError):
+                await copy.durable()
+            copy.text("body").insert(0, "and ")
             with pytest.raises(StorageError):
                 await bob.forget(copy.id)
             network.mend_disk("bob")
             assert [each.id for each in bob.documents()] == [document.id]
-            document.text("body").insert(0, "and ")
+            await (await bob.document(copy.id)).durable()
             await network.converged()
-            assert str((await bob.document(copy.id)).text("body")) == "and kept"
+            assert text(document) == text(await bob.document(copy.id)) == "and unsaved kept"
             await bob.forget(copy.id)
             assert bob.documents() == []
 
