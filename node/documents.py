@@ -66,7 +66,12 @@ class Documents:
 
     @asynccontextmanager
     async def joining(self, document: DocumentId) -> AsyncIterator[None]:
-        """Let one after the other join a document: the second finds that it is done."""
+        """Let one after the other join a document: the second finds that it is done.
+
+        Raises:
+            StorageCorruptError: It is on disk, and cannot be opened: to join would write over what is left of it.
+        """
+        self._check_undamaged(document)
         lock = self._joining.setdefault(document, asyncio.Lock())
         try:
             async with lock:
@@ -88,15 +93,18 @@ class Documents:
         """
         wanted = DocumentId.from_hex(document) if isinstance(document, str) else document
         owner = self._owners.get(wanted)
-        if wanted in self.damaged:
-            raise StorageCorruptError(
-                f"document {wanted.short} cannot be opened: {self.damaged[wanted]}"
-            )
+        self._check_undamaged(wanted)
         if owner is None:
             raise UnknownDocumentError(
                 f"this node has no document {wanted.short}; `culm documents` lists those it has"
             )
         return owner
+
+    def _check_undamaged(self, document: DocumentId) -> None:
+        if document in self.damaged:
+            raise StorageCorruptError(
+                f"document {document.short} cannot be opened: {self.damaged[document]}"
+            )
 
     async def load(self) -> None:
         """Open all documents on disk.

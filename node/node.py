@@ -391,6 +391,7 @@ class Node:
         Raises:
             InviteError: The invite is refused; `.reason` says why.
             NetworkError: The inviter cannot be reached now.
+            StorageCorruptError: It is on disk here, and cannot be opened: `forget` it first.
         """
         self._check()
         owner = await joining.join(

@@ -1,6 +1,7 @@
 """Documents that cannot go on, or do not do what they are asked: nothing else suffers from it."""
 
 import asyncio
+import copy
 import gc
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,34 @@ async def test_damage_that_keeps_a_device_from_going_on_in_new_logs_is_told(
 ) -> None:
     async with culm_network.node("ada") as ada, culm_network.node("bob") as bob:
         original = await ada.create("notes")
-        host, copy = await restored(culm_network, original, await bob.join(await original.invite()))
-        copy.text("body").insert(0, "fork ")
-        await copy.durable()
+        host, replica = await restored(
+            culm_network, original, await bob.join(await original.invite())
+        )
+        replica.text("body").insert(0, "fork ")
+        await replica.durable()
         host.machine.disk.damage_operation(original.id, 1)
         culm_network.heal()
         with pytest.raises(NodeClosedError, match="damaged on disk"):
-            await until(copy, lambda each: "lost" in str(each.text("body")))
+            await until(replica, lambda each: "lost" in str(each.text("body")))
+
+
+async def test_joining_a_document_that_is_damaged_writes_nothing_over_it(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as ada:
+        original = await ada.create("notes")
+        async with culm_network.node("bob") as bob:
+            await (await bob.join(await original.invite())).synced()
+        disk = culm_network._now.find("bob").machine.disk
+        disk.damage_snapshot(original.id)
+        disk.damage_operation(original.id, 2)
+        before = copy.deepcopy((disk.content.records, disk.content.document_records))
+        async with culm_network.node("bob") as bob:
+            with pytest.raises(StorageCorruptError, match="cannot be opened"):
+                await bob.join(await original.invite())
+            assert (disk.content.records, disk.content.document_records) == before
+            await bob.forget(original.id)
+            await (await bob.join(await original.invite())).synced()
 
 
 async def test_what_is_not_permitted_and_waited_for_no_longer_leaves_no_error_behind(
