@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import nacl.exceptions
 from nacl.pwhash import argon2id
 
 from domain.codec import CodecError, Value, decode_array, encode, take_bytes, take_int, take_list
@@ -54,7 +55,8 @@ def load_or_create(path: Path, entropy: Entropy, passphrase: str | None = None) 
     The caller holds the data directory, so nobody else makes one at the same time.
 
     Raises:
-        KeyFileError: It is damaged, of a newer version, readable by others, or cannot be read or written.
+        KeyFileError: It is damaged, of a newer version, readable by others, or cannot be read or written, or there is
+            not the memory to unlock it.
         PassphraseError: It is locked by another passphrase, or by one where none was given.
     """
     existing = _load(path, passphrase)
@@ -153,9 +155,27 @@ def _encode(secrets: DeviceSecrets, passphrase: str | None, entropy: Entropy) ->
 
 
 def _derive(passphrase: str, operations: int, memory_bytes: int, salt: bytes) -> bytes:
-    """Make a key of a passphrase, in Unicode's form NFC: keyboards differ in how they compose a letter."""
-    text = unicodedata.normalize("NFC", passphrase).encode()
-    return argon2id.kdf(STORAGE_KEY_BYTES, text, salt, opslimit=operations, memlimit=memory_bytes)
+    """Make a key of a passphrase, in Unicode's form NFC: keyboards differ in how they compose a letter.
+
+    Raises:
+        KeyFileError: There is not so much memory.
+        PassphraseError: It is no text.
+    """
+    try:
+        text = unicodedata.normalize("NFC", passphrase).encode()
+    except UnicodeEncodeError:
+        raise PassphraseError(
+            "the passphrase is no text that UTF-8 can say: type it again"
+        ) from None
+    try:
+        return argon2id.kdf(
+            STORAGE_KEY_BYTES, text, salt, opslimit=operations, memlimit=memory_bytes
+        )
+    except (nacl.exceptions.RuntimeError, MemoryError):
+        raise KeyFileError(
+            f"to lock or unlock the keys takes {memory_bytes // MIB} MiB of memory, which are not to be had: free"
+            " some; if it took less before, the key file is damaged: put it back from a backup"
+        ) from None
 
 
 def _unlock(costs: object, sealed: object, passphrase: str | None) -> DeviceSecrets:

@@ -1,6 +1,8 @@
 """The key file is made once, kept to its owner, and believed only when it is whole."""
 
+import resource
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,27 @@ def test_a_file_that_asks_for_too_much_is_damaged(key_file: Path, costs: tuple[i
     put(key_file, encode(["culm key file", 2, [*costs, bytes(16)], bytes(100)]))
     with pytest.raises(KeyFileError, match="damaged"):
         load(key_file, "x")
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Not more than some hundred MiB for this process."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 100 * 2**20, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_memory_that_is_not_to_be_had_is_told(key_file: Path) -> None:
+    with pytest.raises(KeyFileError, match="256 MiB of memory"):
+        load_or_create(key_file, SystemEntropy(), "secret")
+    put(key_file, encode(["culm key file", 2, [1, 2**31, bytes(argon2id.SALTBYTES)], bytes(99)]))
+    with pytest.raises(KeyFileError, match="2048 MiB of memory"):
+        load(key_file, "secret")
+
+
+def test_passphrase_that_is_no_text_is_told(key_file: Path) -> None:
+    with pytest.raises(PassphraseError, match="no text"):
+        load_or_create(key_file, SystemEntropy(), "\ud800")
