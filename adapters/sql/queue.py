@@ -43,6 +43,7 @@ class SqlOperationQueue(OperationQueue, Rider):
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
         self._has_failed = False
+        self._is_closed = False
         writer.carry(self)
 
     async def acknowledge(
@@ -54,9 +55,7 @@ class SqlOperationQueue(OperationQueue, Rider):
             await self.flush()
         _merge(self._pending, document, peer, heights)
         self._pending_count += len(heights)
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(ACKNOWLEDGED_FLUSH_S, self._on_timer)
+        self._set_timer()
 
     async def acknowledged(self, document: DocumentId) -> Mapping[PeerId, Mapping[LogKey, int]]:
         while True:
@@ -105,17 +104,20 @@ class SqlOperationQueue(OperationQueue, Rider):
         self._pending = older
         self._pending_count = _count(older)
         self._has_failed = True
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(ACKNOWLEDGED_FLUSH_S, self._on_timer)
+        self._set_timer()
 
     def close(self) -> None:
-        """Let the last transaction of the writer carry what has gathered."""
-        self._is_due = True
+        """Let the last transaction of the writer carry what has gathered; nothing is written later."""
+        self._is_closed = self._is_due = True
         self._has_failed = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _set_timer(self) -> None:
+        if self._timer is None and not self._is_closed:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(ACKNOWLEDGED_FLUSH_S, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -28,6 +28,7 @@ from tests.contracts.operation_store import (
     log_key,
     make_log,
     make_operation,
+    peer_id,
     read_all,
 )
 
@@ -58,6 +59,18 @@ def files_limited(bytes_max: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_heights_that_a_closing_database_cannot_write_are_let_go_of(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "culm.sqlite") as database:
+        await database.store.append(document_id(1), make_log(1, 2))
+        await database.queue.acknowledge(peer_id(1), document_id(1), {log_key(1): 2})
+        with files_limited(1):
+            await database.close()
+        await database.queue.acknowledge(peer_id(1), document_id(1), {log_key(1): 1})
+        assert (
+            database.queue._timer is None
+        )  # by which it would be tried again, when the thread is gone
 
 
 @pytest.fixture
