@@ -155,6 +155,14 @@ class DocumentOwner:
             failure = persistence.failure
             raise UnsavedEditsError(f"edits are not on disk: {failure}") from failure
 
+    async def at_rest(self) -> None:
+        """Wait until nothing is left to be written again: after a backup, or where we were added again.
+
+        Raises:
+            NodeClosedError: The document was closed before.
+        """
+        await self.wait_until(lambda: not self.guard.is_due and self.document.record.rescue is None)
+
     async def durable_at_peers(self, count: int) -> None:
         """Wait until so many other member devices that may read hold everything that we had on disk at this call.
 
@@ -308,8 +316,8 @@ class DocumentOwner:
                 future.set_result(operation)
         self._publish_events()
         self._look_ahead()
-        await self.tell_changed()
         await self.persistence.until_stored(self.guard.finish)
+        await self.tell_changed()
         await self.archive.keep_snapshot()
 
     async def _take_rivals(self, rivals: Sequence[Operation]) -> None:

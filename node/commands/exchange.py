@@ -116,6 +116,8 @@ async def backup(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     is_replacing = arguments.flag("replace")
     for owner in context.node.owners():
         await owner.durable()
+        # Edits that a backup holds as still to be written again would be written twice.
+        await owner.at_rest()
     size = await asyncio.to_thread(_back_up, context.directory, path, is_replacing=is_replacing)
     yield {"path": str(path), "bytes": size}
 

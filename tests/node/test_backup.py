@@ -1,5 +1,6 @@
 """A device that is put back from a backup, and the files that went on without it."""
 
+import asyncio
 import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -82,3 +83,26 @@ async def test_restored_device_that_reaches_nobody_asks_before_it_takes_in_a_fil
         assert theirs.read_text() == "mine\n"
         async with following(again, "share", path=str(theirs), merge=True):
             await holding(theirs, "one", "mine")
+
+
+async def test_backup_holds_no_edits_that_are_still_to_be_written_again(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    async with opened(tmp_path / "here") as here:
+        original = await here._context.node.create("notes")
+        async with opened(tmp_path / "there") as there:
+            replica = await there._context.node.join(await original.invite())
+            await replica.synced()
+            await done(there, "backup", path=str(first))
+            replica.text("body").insert(0, "lost ")
+            await replica.durable("peers:1")
+        async with restored(first, tmp_path / "restored") as again:
+            replica = await again._context.node.document(original.id)
+            replica.text("body").insert(0, "fork ")
+            while replica._owner.document.record.rescue is None:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            await done(again, "backup", path=str(second))
+        async with restored(second, tmp_path / "twice") as last:
+            replica = await last._context.node.document(original.id)
+            assert replica._owner.document.record.rescue is None
+            await replica.synced()
+            assert sorted(str(replica.text("body")).split()) == ["fork", "lost"]
