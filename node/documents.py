@@ -179,11 +179,30 @@ class Documents:
         await DocumentArchive(document, self._environment).save_record(document.record)
 
     async def forget(self, owner: DocumentOwner) -> None:
-        """Close a document and delete everything about it; durable on return.
+        """Close a document and delete everything about it; durable on return. Cancelled, it goes on all the same.
 
         Raises:
+            UnknownDocumentError: Another call has forgotten it meanwhile.
             StorageError: It cannot be deleted now: it is there as before, with edits that are not on disk.
+            NodeClosedError: The node was closed before it was deleted.
         """
+        failures: list[CulmError] = []  # at most one
+
+        async def work() -> None:
+            try:
+                await self._forget(owner)
+            except CulmError as error:
+                failures.append(error)
+
+        # Half closed it would be there, and of no use: so the caller may give up, and this does not.
+        task = self._runtime.spawn(work(), f"forget {owner.document.document.short}")
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise NodeClosedError("the node was closed before the document was deleted")
+        if failures:
+            raise failures[0]
+
+    async def _forget(self, owner: DocumentOwner) -> None:
         state = owner.document
         try:
             await self._delete(owner)
@@ -200,6 +219,8 @@ class Documents:
         document = owner.document.document
         with suppress(UnsavedEditsError, NodeClosedError):  # what it cannot write is deleted next
             await owner.close()
+        if self._owners.get(document) is not owner:
+            raise UnknownDocumentError(f"document {document.short} was forgotten meanwhile")
         del self._owners[document]
         self._tasks.pop(document).cancel()
         await self._environment.store.forget(document)
@@ -220,7 +241,7 @@ class Documents:
             try:
                 async with asyncio.timeout(CLOSE_S_MAX):
                     await owner.close()
-            except (UnsavedEditsError, NodeClosedError, TimeoutError) as error:
+            except (CulmError, TimeoutError) as error:
                 name = owner.document.record.name
                 unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")
         return unsaved

@@ -14,7 +14,6 @@ from domain.errors import (
     InviteError,
     NetworkError,
     NodeClosedError,
-    StorageError,
     UsageError,
 )
 from domain.founding import new_prekey, new_record
@@ -140,7 +139,7 @@ async def _join(
         owner = documents.find(wanted.document)
         if owner is not None and not has_history:  # who was removed keeps what it has
             # What cannot be deleted serves the next attempt; and a cancellation stays one.
-            with suppress(StorageError):
+            with suppress(CulmError):
                 await documents.forget(owner)
         raise
     return owner

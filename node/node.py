@@ -344,8 +344,10 @@ class Node:
     async def forget(self, document_id: DocumentId | str) -> None:
         """Delete a document from this device; others keep it. Edits that no peer has are lost.
 
+        Durable on return. Cancelled, it goes on all the same.
+
         Raises:
-            UnknownDocumentError: This node does not have it.
+            UnknownDocumentError: This node does not have it, or another call has forgotten it meanwhile.
             StorageError: It cannot be deleted now; it is there as before.
         """
         self._check()
