@@ -57,6 +57,7 @@ class Documents:
         self._owners: dict[DocumentId, DocumentOwner] = {}
         self._tasks: dict[DocumentId, asyncio.Task[None]] = {}
         self._joining: dict[DocumentId, asyncio.Lock] = {}
+        self._is_closed = False
         self.damaged: dict[DocumentId, CulmError] = {}
         """Documents that are on disk and cannot be opened, each with the reason."""
 
@@ -132,10 +133,17 @@ class Documents:
                 await self._delete(owner)
 
     async def open(self, document: Document) -> DocumentOwner:
-        """Bring a document up from the store, and start its owner."""
+        """Bring a document up from the store, and start its owner.
+
+        Raises:
+            StorageError: It cannot be read.
+            NodeClosedError: The node was closed meanwhile, and saves it no more.
+        """
         environment = self._environment
         owner = DocumentOwner(document, environment, self._publish)
         await owner.load()
+        if self._is_closed:
+            raise NodeClosedError("the node was closed meanwhile")
         StuckWatch(owner, environment.key.peer, environment.clock, self._publish).look()
         self._owners[document.document] = owner
         self._tasks[document.document] = self._runtime.spawn(
@@ -235,7 +243,8 @@ class Documents:
         del self.damaged[document]
 
     async def close(self) -> list[str]:
-        """Bring all documents to disk; list what could not be, for a person."""
+        """Bring all documents to disk; list what could not be, for a person. From now on none is opened."""
+        self._is_closed = True
         unsaved: list[str] = []
         for owner in self:
             try:

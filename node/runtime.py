@@ -7,10 +7,10 @@ that nobody expected takes the node down with it, loudly: going on in an unknown
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from domain.errors import CulmError
+from domain.errors import CulmError, NodeClosedError
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class Runtime:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_ending = False
 
     @property
     def task_count(self) -> int:
@@ -32,14 +33,30 @@ class Runtime:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task; a `CulmError` that escapes it is logged, any other error ends the node."""
-        task = self._group.create_task(self._guard(work, name), name=name)
+        """Start a task; a `CulmError` that escapes it is logged, any other error ends the node.
+
+        Raises:
+            NodeClosedError: The node ends, and nobody would end the task.
+        """
+        guarded = self._guard(work, name)
+        try:
+            task = self._start(guarded, name)
+        except NodeClosedError:
+            guarded.close()
+            work.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(
             lambda _: work.close()
         )  # never begun, if the task was cancelled at once
         return task
+
+    def _start(self, guarded: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        if not self._is_ending:
+            with suppress(RuntimeError):  # of a group that the error of another task ends
+                return self._group.create_task(guarded, name=name)
+        raise NodeClosedError("the node is closed")
 
     async def _guard(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
@@ -51,7 +68,8 @@ class Runtime:
             raise
 
     def cancel_all(self) -> None:
-        """Ask every task to end."""
+        """Ask every task to end; from now on none starts."""
+        self._is_ending = True
         for task in tuple(self._tasks):
             task.cancel()
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from domain.errors import UnknownDocumentError, UnsavedEditsError
+from domain.errors import CulmError, NodeClosedError, UnknownDocumentError, UnsavedEditsError
 from domain.events import DocumentFailed
 from node import Document
 from node.simulation import NodeNetwork
@@ -67,6 +67,31 @@ async def test_of_two_who_forget_a_document_the_second_hears_that_it_is_gone(
         )
         assert {type(first), type(second)} == {type(None), UnknownDocumentError}
         assert ada.documents() == []
+
+
+@pytest.mark.parametrize("count", STEPS)
+async def test_document_that_is_founded_while_the_node_closes_is_not_given(
+    culm_network: NodeNetwork, count: int
+) -> None:
+    async with culm_network.node("ada") as ada:
+        write(await ada.create("notes"), "what closing waits for")
+        founding = asyncio.create_task(ada.create("late"))
+        await turns(count)
+    with pytest.raises(NodeClosedError):
+        await founding
+
+
+@pytest.mark.parametrize("count", STEPS)
+async def test_joining_ends_in_a_typed_error_when_the_node_closes(
+    culm_network: NodeNetwork, count: int
+) -> None:
+    async with culm_network.node("ada") as ada:
+        invite = await (await ada.create("notes")).invite()
+        async with culm_network.node("bob") as bob:
+            joining = asyncio.create_task(bob.join(invite))
+            await turns(count)
+        with pytest.raises(CulmError):
+            await joining
 
 
 async def test_failed_document_keeps_no_other_from_being_saved(culm_network: NodeNetwork) -> None:
