@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+from weakref import WeakValueDictionary
 
 from domain import limits
 from domain.document import Document
@@ -56,7 +57,7 @@ class Documents:
         self._publish = publish
         self._owners: dict[DocumentId, DocumentOwner] = {}
         self._tasks: dict[DocumentId, asyncio.Task[None]] = {}
-        self._joining: dict[DocumentId, asyncio.Lock] = {}
+        self._joining: WeakValueDictionary[DocumentId, asyncio.Lock] = WeakValueDictionary()
         self._is_closed = False
         self.damaged: dict[DocumentId, CulmError] = {}
         """Documents that are on disk and cannot be opened, each with the reason."""
@@ -74,12 +75,8 @@ class Documents:
         """
         self._check_undamaged(document)
         lock = self._joining.setdefault(document, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            if not lock.locked():
-                self._joining.pop(document, None)
+        async with lock:
+            yield
 
     def find(self, document: DocumentId) -> DocumentOwner | None:
         """Find a document; None where this node does not have it."""

@@ -94,6 +94,23 @@ async def test_joining_ends_in_a_typed_error_when_the_node_closes(
             await joining
 
 
+async def test_one_after_the_other_joins_a_document(culm_network: NodeNetwork) -> None:
+    async with culm_network.node("ada") as ada:
+        document = (await ada.create("notes")).id
+        inside: list[int] = []
+
+        async def join() -> None:
+            async with ada._documents.joining(document):
+                inside.append(1)
+                assert len(inside) == 1
+                await turns(3)
+                inside.pop()
+
+        first, second = asyncio.create_task(join()), asyncio.create_task(join())
+        await first
+        await asyncio.gather(second, join())
+
+
 async def test_failed_document_keeps_no_other_from_being_saved(culm_network: NodeNetwork) -> None:
     network = culm_network
     async with network.node("ada") as ada, network.node("bob") as bob:
