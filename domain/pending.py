@@ -175,9 +175,9 @@ class PendingEdits:
 
     def _is_plain(self, update: bytes) -> bool:
         """Whether an update brings structs of our own client alone, told from its first bytes."""
-        if update[0] == 0:
+        if update[:1] == b"\0":
             return True
-        if update[0] != 1:
+        if update[:1] != b"\1":
             return False
         try:
             _, position = read_varint(update, 1)

@@ -74,9 +74,10 @@ async def import_file(
             text.edit(difference(text.read(), content))
             text.close()
         await document.durable("disk")
-    except CulmError:
+    except BaseException:
         if into is None:
-            await context.node.forget(document.id)
+            with contextlib.suppress(CulmError):  # what went wrong first is what counts
+                await context.node.forget(document.id)
         raise
     wanted = UPDATE if isinstance(content, bytes) else TEXT
     yield describe_document(document) | {"path": str(path), "format": wanted, "bytes": len(data)}

@@ -193,11 +193,27 @@ async def test_text_into_a_document_replaces_its_text(here: NodeCommands, tmp_pa
     assert (await done(here, "cat", document="a"))["text"] == "one\nthree\n"
 
 
-async def test_bad_update_leaves_no_document(here: NodeCommands, tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"\xff" * 50, b""])
+async def test_bad_update_leaves_no_document(
+    here: NodeCommands, tmp_path: Path, data: bytes
+) -> None:
     path = tmp_path / "bad.bin"
-    path.write_bytes(b"\xff" * 50)
+    path.write_bytes(data)
     with pytest.raises(UpdateError):
         await done(here, "import", path=str(path))
+    assert (await done(here, "documents"))["documents"] == []
+
+
+async def test_import_that_is_given_up_leaves_no_document(
+    here: NodeCommands, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("half of it")
+    importing = asyncio.create_task(done(here, "import", path=str(path)))
+    while not (await done(here, "documents"))["documents"]:  # noqa: ASYNC110 - as in `until`
+        await asyncio.sleep(0)
+    importing.cancel()
+    await asyncio.wait({importing})
     assert (await done(here, "documents"))["documents"] == []
 
 

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from domain import limits
@@ -293,8 +294,20 @@ def test_import_of_another_author_s_client_id_is_refused() -> None:
     update = foreign(client_id(other.content_log), "much more than the other wrote")
     with pytest.raises(UpdateError, match="foreign-client"):
         one.document.check_import(update)
+
+
+@given(st.binary(max_size=6) | st.binary(max_size=30).map(lambda rest: b"\1\1" + rest))
+def test_import_of_whatever_bytes_is_allowed_or_refused(update: bytes) -> None:
+    (editor,) = found_editors(1)
+    with suppress(UpdateError):
+        editor.document.check_import(update)
+
+
+@pytest.mark.parametrize("update", [b"", b"\1"])
+def test_import_of_too_few_bytes_is_refused(update: bytes) -> None:
+    (editor,) = found_editors(1)
     with pytest.raises(UpdateError):
-        one.document.check_import(b"\1")
+        editor.document.check_import(update)
 
 
 def test_import_waits_for_what_is_staged_before_it_is_claimed() -> None:
