@@ -76,7 +76,7 @@ class Configuration:
     @property
     def directory(self) -> Path:
         """The data directory, as an absolute path."""
-        return Path(self.data.value or ".").expanduser().absolute()
+        return Path(self.data.value or "").expanduser().absolute()
 
     def node_config(self, *, is_local: bool = False) -> NodeConfig:
         """Give what a node needs; one for a local command alone listens where nobody else can reach it."""
@@ -135,13 +135,21 @@ def _check_listen(value: str) -> None:
         raise ValueError(f"{error}; 127.0.0.1:4711 and [::]:4711 are addresses") from None
 
 
-def _check_not_empty(value: str) -> None:
+def _check_path(value: str) -> None:
     if not value:
-        raise ValueError("it is the path of a file")
+        raise ValueError("it is a path")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no home of that user") from None
 
 
 def _check_network_id(value: str) -> None:
-    if not 1 <= len(value.encode(errors="replace")) <= limits.NETWORK_ID_BYTES_MAX:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("it is text that UTF-8 can say") from None
+    if not 1 <= size <= limits.NETWORK_ID_BYTES_MAX:
         raise ValueError(f"it has 1 to {limits.NETWORK_ID_BYTES_MAX} bytes")
 
 
@@ -199,7 +207,7 @@ CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "port_prediction": _one_of("yes", "no"),
     "lan": _one_of(*LAN_MODES),
     "port_mapping": _one_of("yes", "no"),
-    "passphrase_file": _check_not_empty,
+    "passphrase_file": _check_path,
     "log_level": _one_of(*LOG_LEVELS),
     "log_format": _one_of(*LOG_FORMATS),
 }
@@ -219,20 +227,25 @@ def read_configuration(
     """
     variables = _variables(environment)
     data = _choose("data", flags, variables, {}, user_data_dir("culm"))
-    path = Path(data.value or ".").expanduser().absolute() / FILE_NAME
-    written = _written(path)
+    _check("data", data, _check_path)
+    written = _written(Path(data.value or "").expanduser().absolute() / FILE_NAME)
     chosen = {
         name: _choose(name, flags, variables, written, default)
         for name, default in DEFAULTS.items()
     }
     for name, setting in chosen.items():
-        if setting.value is not None:
-            try:
-                CHECKS[name](setting.value)
-            except ValueError as error:
-                shown = repr(setting.value) if name != "turn" else "not a list of TURN servers"
-                raise ConfigurationError(f"{name} is {shown} ({setting.origin}): {error}") from None
+        _check(name, setting, CHECKS[name])
     return Configuration(data=data, **chosen)
+
+
+def _check(name: str, setting: Setting, check: Callable[[str], None]) -> None:
+    if setting.value is None:
+        return
+    try:
+        check(setting.value)
+    except ValueError as error:
+        shown = repr(setting.value) if name != "turn" else "not a list of TURN servers"
+        raise ConfigurationError(f"{name} is {shown} ({setting.origin}): {error}") from None
 
 
 def _choose(
@@ -277,7 +290,7 @@ def _written(path: Path) -> dict[str, Setting]:
         raise ConfigurationError(f"{path} has more than {FILE_BYTES_MAX:,} bytes")
     try:
         content = tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from None
     found = {}
     for name, value in content.items():

@@ -4,7 +4,6 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -31,7 +30,7 @@ class Invocation:
 
 
 Data = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--data", metavar="DIR", help="The data directory.", show_default=False),
 ]
 Listen = Annotated[
@@ -188,7 +187,7 @@ def _invocation(common: dict[str, Any]) -> Invocation:
     if level is None and common["verbose"]:
         level = "info" if common["verbose"] == 1 else "debug"
     flags = {
-        "data": str(common["data"]) if common["data"] is not None else None,
+        "data": common["data"],
         "listen": common["listen"],
         "network_id": common["network_id"],
         "stun": common["stun"],

@@ -39,7 +39,7 @@ async def open_adapters(
         NetworkError: The address cannot be listened on.
     """
     clock, entropy = SystemClock(), SystemEntropy()
-    with open_data_directory(_expand(path)) as directory:
+    with open_data_directory(Path(path)) as directory:
         secrets = await asyncio.to_thread(_load_secrets, directory, entropy, config.passphrase)
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
@@ -88,7 +88,7 @@ def make_discovery(
 
 def is_locked(path: str | PathLike[str]) -> bool:
     """Whether the keys of a data directory are locked by a passphrase."""
-    return key_file.is_locked(_expand(path) / KEY_FILE)
+    return key_file.is_locked(Path(path) / KEY_FILE)
 
 
 def change_passphrase(path: str | PathLike[str], *, old: str | None, new: str | None) -> None:
@@ -98,7 +98,7 @@ def change_passphrase(path: str | PathLike[str], *, old: str | None, new: str | 
         StorageError: The directory is in use, or cannot be read or written.
         KeyFileError: The key file is missing or damaged; `PassphraseError` where `old` is not its passphrase.
     """
-    with open_data_directory(_expand(path)) as directory:
+    with open_data_directory(Path(path)) as directory:
         key_file.change_passphrase(directory / KEY_FILE, SystemEntropy(), old=old, new=new)
 
 
@@ -108,10 +108,6 @@ def _load_secrets(directory: Path, entropy: Entropy, passphrase: str | None) -> 
     if (directory / DATABASE_FILE).exists():
         return load(path, passphrase)
     return load_or_create(path, entropy, passphrase)
-
-
-def _expand(path: str | PathLike[str]) -> Path:
-    return Path(path).expanduser()
 
 
 async def _listen(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from node.cli.failure import ExitCode
 from node.cli.output import say
 from node.wiring.system import DATABASE_FILE
 from tests.node.process import (
@@ -299,6 +300,10 @@ def test_passphrase_is_asked_for_at_a_terminal(here: Path, tmp_path: Path) -> No
 
 def test_debug_shows_the_traceback(here: Path) -> None:
     assert "Traceback" in call(here, "cat", "nowhere", "--debug").stderr
+
+
+def test_empty_data_directory_is_an_error_and_not_where_one_is() -> None:
+    assert call(None, "documents", "--data", "").exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize("data", ["file", "file/below"])

@@ -79,6 +79,9 @@ def test_local_command_listens_on_loopback_alone(tmp_path: Path) -> None:
         ('network_id = ""', "1 to 64 bytes"),
         ('congestion_control = "fast"', "it is one of culm, cubic, reno"),
         ('data = "elsewhere"', "there is no setting 'data'"),
+        ('passphrase_file = "~nobody-of-that-name/x"', "no home of that user"),
+        ('passphrase_file = ""', "it is a path"),
+        ("listen = " + "[" * 60_000, "is not TOML"),
     ],
 )
 def test_wrong_file_is_an_error_that_says_where(tmp_path: Path, text: str, expected: str) -> None:
@@ -87,6 +90,17 @@ def test_wrong_file_is_an_error_that_says_where(tmp_path: Path, text: str, expec
         read(tmp_path)
     assert expected in str(caught.value)
     assert "culm.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("data", ["", "~nobody-of-that-name/x"])
+def test_data_directory_that_is_no_path_is_an_error_that_says_where(data: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"data is .* \(flag --data\)"):
+        read_configuration({"data": data}, {})
+
+
+def test_network_id_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"network_id is .*UTF-8"):
+        read(tmp_path, {"CULM_NETWORK_ID": "\udcff"})
 
 
 def test_file_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
