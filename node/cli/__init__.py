@@ -7,10 +7,12 @@ quick.
 import sys
 
 from node.cli.check import check_packages
+from node.cli.streams import open_streams
 
 
 def main() -> None:
     """Run the command `culm` and leave the process with its exit code."""
+    open_streams()
     check_packages()
     from node.cli import answering, application  # noqa: PLC0415 - only once the packages are ours
 

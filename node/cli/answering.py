@@ -51,17 +51,26 @@ def run_application(arguments: Sequence[str]) -> NoReturn:
         # A name may need more than the terminal has.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        code = _run(arguments)
+    except OSError as error:
+        say(f"culm: the answer cannot be written: {error.strerror}")
+        code = ExitCode.FAILED
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         code = application(list(arguments), prog_name="culm", standalone_mode=False)
     except TyperException as error:
         # What was typed is no command of ours: such errors can show themselves.
         error.show()  # type: ignore[attr-defined]
         if "--json" in arguments:
             say_error("UsageError", error.format_message(), error.exit_code)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except typer.Abort:
         say("culm: nothing was done")
-        sys.exit(ExitCode.FAILED)
-    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+        return ExitCode.FAILED
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def carry_out(

@@ -298,6 +298,33 @@ def test_passphrase_is_asked_for_at_a_terminal(here: Path, tmp_path: Path) -> No
     assert b"notes" in shown
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_command_bears_streams_that_are_closed(here: Path, closed: str) -> None:
+    words = command(here, ("create", "notes"))
+    subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *words], env=environment(), check=True
+    )
+    assert [each["name"] for each in said(here, "documents")["documents"]] == ["notes"]
+
+
+@pytest.mark.parametrize("words", [("--version",), ("nonsense", "--json")])
+def test_answer_that_cannot_be_written_is_a_failure_in_one_line(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        failed = subprocess.run(
+            command(None, words),
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (failed.returncode, failed.stderr.splitlines()[-1:]) == (
+        1,
+        ["culm: the answer cannot be written: No space left on device"],
+    )
+    assert "Traceback" not in failed.stderr
+
+
 def test_debug_shows_the_traceback(here: Path) -> None:
     assert "Traceback" in call(here, "cat", "nowhere", "--debug").stderr
 
