@@ -68,7 +68,11 @@ class DeviceMetadata:
         Raises:
             UsageError: They do not; the text says why.
         """
-        if len(self.name.encode()) > limits.DEVICE_NAME_BYTES_MAX:
+        try:
+            size = len(self.name.encode())
+        except UnicodeEncodeError:
+            raise UsageError("the name of a device is text that UTF-8 can say") from None
+        if size > limits.DEVICE_NAME_BYTES_MAX:
             raise UsageError(
                 f"the name of a device has at most {limits.DEVICE_NAME_BYTES_MAX} bytes"
             )

@@ -79,6 +79,11 @@ def test_what_a_name_or_a_word_may_not_be(name: str, can: tuple[str, ...]) -> No
         DeviceMetadata.decode(codec.encode((1, name, can)))
 
 
+def test_name_that_is_no_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="UTF-8"):
+        DeviceMetadata(name="half a character \udcff").check()
+
+
 @given(seeds)
 @settings(max_examples=10)
 def test_all_know_the_latest_name_whatever_the_order(seed: int) -> None:
