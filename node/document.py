@@ -277,11 +277,12 @@ class Document:
                 its own role, and the devices may remove each other.
             confirm: Whether a joiner waits until a manager has compared a short code with it, as over the telephone:
                 then whoever steals the invite cannot join unnoticed. See `confirm`.
-            addresses: Where joiners can dial us, `host:port`; by default where we listen.
+            addresses: Where joiners can dial us, at most 16: `host:port`, or `PEERID@host:port` of a rendezvous; by
+                default where we listen.
 
         Raises:
             NotPermittedError: Our role does not allow it.
-            UsageError: There is no such role, or a number is out of range.
+            UsageError: There is no such role, a number is out of range, or nobody can dial an address.
         """
         self._check()
         wish = InviteWish(

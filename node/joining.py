@@ -5,7 +5,9 @@ from contextlib import suppress
 from typing import Final
 
 from domain import limits
+from domain.connectivity.address import AddressError, parse_address
 from domain.connectivity.meeting import invite_discovery_key
+from domain.connectivity.server import RendezvousServer, is_rendezvous
 from domain.document import Document
 from domain.errors import (
     ConnectionLostError,
@@ -60,6 +62,8 @@ async def invite(
         0 < wish.expires_s <= limits.INVITE_EXPIRES_S_MAX
     ):
         raise UsageError("an invite has 1 to 10,000 uses and expires within ten years")
+    for address in wish.addresses:
+        _check_address(address)
     key = DeviceKey(environment.entropy.draw(SEED_BYTES))
     expires_us = environment.clock.timestamp_us() + int(wish.expires_s * 1e6)
     person = owner.document.ledger.membership.person(environment.key.peer)
@@ -83,6 +87,20 @@ async def invite(
         key=key,
     )
     return made.encode(environment.key)
+
+
+def _check_address(text: str) -> None:
+    """Look at an address before anything is written: who joins could make nothing of another text.
+
+    Raises:
+        UsageError: Nobody can dial it.
+    """
+    try:
+        found = RendezvousServer.parse(text).address if is_rendezvous(text) else parse_address(text)
+    except AddressError as error:
+        raise UsageError(str(error)) from None
+    if not found.port:
+        raise UsageError(f"nobody can dial {text!r}: it needs a port")
 
 
 def _other_managers(
