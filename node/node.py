@@ -152,6 +152,7 @@ class Node:
             StorageError: The directory is in use, cannot be read or written, or belongs to a newer culm.
             KeyFileError: The key file is missing beside a database, damaged, or open to others.
             NetworkError: The address cannot be listened on.
+            ConfigurationError: Something in `config` is not as it should be.
             UnsavedEditsError: (at the end) Some edits could not be written.
         """
         async with (

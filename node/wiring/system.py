@@ -15,6 +15,7 @@ from adapters.system.data_directory import open_data_directory
 from adapters.system.environment import SystemClock, SystemEntropy, resident_bytes
 from adapters.system.key_file import DeviceSecrets, load, load_or_create
 from domain.connectivity.address import Address
+from domain.connectivity.close_codes import CloseCode
 from domain.errors import ConfigurationError, NetworkError
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
@@ -37,6 +38,7 @@ async def open_adapters(
         StorageError: The directory is in use, cannot be read or written, or belongs to a newer culm.
         KeyFileError: The key file is damaged or open to others.
         NetworkError: The address cannot be listened on.
+        ConfigurationError: Something in `config` is not as it should be.
     """
     clock, entropy = SystemClock(), SystemEntropy()
     with open_data_directory(Path(path)) as directory:
@@ -44,33 +46,37 @@ async def open_adapters(
         async with SqlDatabase.open(directory / DATABASE_FILE) as database:
             key = DeviceKey(secrets.seed)
             network = await _listen(directory, config, key, clock, entropy)
-            traversal = make_traversal(
-                network,
-                config,
-                key,
-                clock,
-                entropy,
-                upnp=load_upnp() if config.port_mapping else None,
-            )
-            discovery = make_discovery(config, network.find_local_addresses)
-            yield Environment(
-                key=key,
-                storage_key=secrets.storage_key,
-                network=network,
-                store=database.store,
-                queue=database.queue,
-                pairwise=RatchetPairwiseChannel(key),
-                clock=clock,
-                entropy=entropy,
-                workers=[*database.workers, *traversal.workers()],
-                close_store=database.close,
-                traversal=traversal,
-                rendezvous=rendezvous_servers(config),
-                serves_anybody=config.is_rendezvous,
-                discovery=discovery,
-                announces=config.lan == "announce",
-                memory_bytes=resident_bytes,
-            )
+            try:
+                traversal = make_traversal(
+                    network,
+                    config,
+                    key,
+                    clock,
+                    entropy,
+                    upnp=load_upnp() if config.port_mapping else None,
+                )
+                discovery = make_discovery(config, network.find_local_addresses)
+                yield Environment(
+                    key=key,
+                    storage_key=secrets.storage_key,
+                    network=network,
+                    store=database.store,
+                    queue=database.queue,
+                    pairwise=RatchetPairwiseChannel(key),
+                    clock=clock,
+                    entropy=entropy,
+                    workers=[*database.workers, *traversal.workers()],
+                    close_store=database.close,
+                    traversal=traversal,
+                    rendezvous=rendezvous_servers(config),
+                    serves_anybody=config.is_rendezvous,
+                    discovery=discovery,
+                    announces=config.lan == "announce",
+                    memory_bytes=resident_bytes,
+                )
+            finally:
+                # Where the node was never opened, or was cancelled while it closed, nobody else does.
+                await network.close(CloseCode.SHUTTING_DOWN, "the node stops")
 
 
 def make_discovery(
@@ -116,14 +122,17 @@ async def _listen(
     """Start to listen; without a configured address on the port of the last time, so that peers find us again."""
 
     def make(listen: str) -> QuicNetwork:
-        return QuicNetwork(
-            key=key,
-            listen=listen,
-            network_id=config.network_id,
-            clock=clock,
-            entropy=entropy,
-            congestion_control=config.congestion_control,
-        )
+        try:
+            return QuicNetwork(
+                key=key,
+                listen=listen,
+                network_id=config.network_id,
+                clock=clock,
+                entropy=entropy,
+                congestion_control=config.congestion_control,
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
     if config.listen is not None:
         network = make(config.listen)
