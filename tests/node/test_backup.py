@@ -11,7 +11,7 @@ import pytest
 from domain.errors import MirrorError
 from node.commands import mirroring
 from node.commands.handler import NodeCommands
-from tests.node.test_commands import done, following, holding, opened
+from tests.node.commanding import done, following, holding, opened
 
 
 def unpack(archive: Path, directory: Path) -> None:

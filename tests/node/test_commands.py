@@ -1,10 +1,9 @@
 import asyncio
-import contextlib
 import json
 import os
 import tarfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,24 +15,14 @@ from domain.errors import (
     CulmError,
     DialError,
     InviteError,
-    MirrorError,
-    NodeClosedError,
     NotPermittedError,
     UnknownDocumentError,
     UpdateError,
     UsageError,
 )
-from node import Node, NodeConfig
 from node.commands.handler import NodeCommands
-from tests.contracts.command_handler import WAIT_S, Command, CommandHandlerContract, answers_of
-
-CONFIG = NodeConfig(listen="127.0.0.1:0")
-
-
-@asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[NodeCommands]:
-    async with Node.open(directory, CONFIG) as node:
-        yield NodeCommands(node, directory)
+from tests.contracts.command_handler import Command, CommandHandlerContract
+from tests.node.commanding import done, following, opened, until
 
 
 class TestNodeCommands(CommandHandlerContract):
@@ -55,66 +44,6 @@ class TestNodeCommands(CommandHandlerContract):
     async def until_idle(self) -> None:
         while self.commands.running:  # noqa: ASYNC110 - as in `until`
             await asyncio.sleep(0)
-
-
-async def done(commands: NodeCommands, command: str, **arguments: object) -> dict[str, Any]:
-    """Carry out a command and give its last answer."""
-    return dict((await answers_of(commands, (command, arguments)))[-1])
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Look again and again until it holds."""
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 - files and states of the node tell nobody that they change
-            await asyncio.sleep(0.01)
-
-
-async def holding(path: Path, *words: str) -> None:
-    """Wait until a file has these words."""
-    await until(lambda: path.exists() and all(word in path.read_text() for word in words))
-
-
-async def exhaust(answers: AsyncIterator[object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        async for _ in answers:
-            pass
-
-
-@asynccontextmanager
-async def following(
-    commands: NodeCommands, command: str, **arguments: object
-) -> AsyncIterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Carry out a command that goes on, in the background: its first answer, and all answers so far."""
-    answers: list[dict[str, Any]] = []
-    first: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-    async def follow() -> None:
-        try:
-            async for answer in commands.handle(command, arguments):
-                answers.append(dict(answer))
-                if answer["event"] in ("mirroring", "watching"):
-                    first.set_result(dict(answer))
-        except CulmError as error:
-            if first.done():
-                raise
-            first.set_exception(error)
-
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(follow())
-        yield await asyncio.wait_for(first, WAIT_S), answers
-        task.cancel()
-
-
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[NodeCommands]:
-    async with opened(tmp_path / "here") as commands:
-        yield commands
-
-
-@pytest.fixture
-async def there(tmp_path: Path) -> AsyncIterator[NodeCommands]:
-    async with opened(tmp_path / "there") as commands:
-        yield commands
 
 
 # Documents
@@ -384,123 +313,3 @@ async def test_any_member_lets_in_another_of_its_devices(
         with pytest.raises(NotPermittedError):
             await done(there, "invite", document="notes")
         await done(there, "revoke", document="notes", invite=own)
-
-
-# Mirrors
-
-
-async def test_two_files_are_kept_equal(
-    here: NodeCommands, there: NodeCommands, tmp_path: Path
-) -> None:
-    ours, theirs = tmp_path / "ours.md", tmp_path / "theirs.md"
-    ours.write_text("start\n")
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        first, _ = await enter(following(here, "share", path=str(ours)))
-        assert (first["name"], first["is_new"]) == ("ours.md", True)
-        await enter(following(there, "join", invite=first["invite"], path=str(theirs)))
-        await holding(theirs, "start")
-        theirs.write_text("start\nthere\n")
-        await holding(ours, "there")
-        ours.write_text("here\nstart\nthere\n")
-        await holding(theirs, "here", "there")
-        assert (await done(here, "status"))["mirrored"] == [str(ours)]
-    assert (await done(here, "status"))["mirrored"] == []
-
-
-async def test_shared_again_it_takes_in_what_was_edited_meanwhile(tmp_path: Path) -> None:
-    path = tmp_path / "notes.md"
-    path.write_text("one\ntwo\n")
-    async with (
-        opened(tmp_path / "data") as commands,
-        following(commands, "share", path=str(path)) as (first, _),
-    ):
-        pass
-    path.write_text("one\ntwo\nthree\n")
-    async with opened(tmp_path / "data") as commands:
-        (tmp_path / "text").write_text("zero\none\ntwo\n")
-        await done(commands, "import", path=str(tmp_path / "text"), into="notes.md")
-        async with following(commands, "share", path=str(path)) as (again, _):
-            assert (again["document"], again["is_new"]) == (first["document"], False)
-            await holding(path, "zero\none\ntwo\nthree\n")
-        assert (await done(commands, "documents"))["documents"] == [
-            {key: first[key] for key in ("document", "name", "role")}
-        ]
-
-
-async def test_file_with_text_is_not_overwritten_and_the_invite_stays_unused(
-    here: NodeCommands, there: NodeCommands, tmp_path: Path
-) -> None:
-    ours, theirs = tmp_path / "ours.md", tmp_path / "theirs.md"
-    ours.write_text("ours\n")
-    theirs.write_text("theirs\n")
-    async with following(here, "share", path=str(ours)) as (first, _):
-        with pytest.raises(MirrorError, match="--merge"):
-            await done(there, "join", invite=first["invite"], path=str(theirs))
-        assert theirs.read_text() == "theirs\n"
-        invite = first["invite"]
-        async with following(there, "join", invite=invite, path=str(theirs), merge=True):
-            await holding(theirs, "ours", "theirs")
-            await holding(ours, "ours", "theirs")
-
-
-async def test_file_is_mirrored_once(here: NodeCommands, tmp_path: Path) -> None:
-    path, link = tmp_path / "notes.md", tmp_path / "link.md"
-    path.write_text("x")
-    link.symlink_to(path)
-    async with following(here, "share", path=str(path)):
-        with pytest.raises(MirrorError, match="already"):
-            await done(here, "share", path=str(link))
-
-
-async def test_forgotten_document_ends_its_mirror(here: NodeCommands, tmp_path: Path) -> None:
-    path = tmp_path / "notes.md"
-    path.write_text("x")
-    answers = here.handle("share", {"path": str(path)})
-    first = await anext(answers)
-    await done(here, "forget", document=first["document"])
-    with pytest.raises(NodeClosedError, match="no longer mirrored"):
-        await exhaust(answers)
-    async with following(here, "share", path=str(path)) as (again, _):
-        assert again["is_new"]
-        assert again["document"] != first["document"]
-
-
-@pytest.mark.parametrize("name", ["missing.md", "."])
-async def test_what_is_no_file_is_not_shared(here: NodeCommands, tmp_path: Path, name: str) -> None:
-    with pytest.raises(MirrorError):
-        await done(here, "share", path=str(tmp_path / name))
-    assert (await done(here, "documents"))["documents"] == []
-
-
-async def test_file_that_is_not_utf8_leaves_no_document(here: NodeCommands, tmp_path: Path) -> None:
-    path = tmp_path / "latin.txt"
-    path.write_bytes(b"caf\xe9")
-    with pytest.raises(MirrorError, match="UTF-8"):
-        await done(here, "share", path=str(path))
-    assert (await done(here, "documents"))["documents"] == []
-
-
-async def test_trouble_with_the_file_is_told_and_the_mirror_goes_on(
-    here: NodeCommands, tmp_path: Path
-) -> None:
-    path = tmp_path / "notes.md"
-    path.write_text("fine")
-    async with following(here, "share", path=str(path)) as (_, answers):
-        path.write_bytes(b"caf\xe9")
-        await until(lambda: any(each["event"] == "failed" and each["error"] for each in answers))
-        path.write_text("mended")
-        [owner] = here._context.node.owners()
-        await until(lambda: str(owner.document.ydoc.get("body", type=Text)) == "mended")
-
-
-async def test_damaged_memory_of_a_mirror_is_an_error(here: NodeCommands, tmp_path: Path) -> None:
-    path = tmp_path / "notes.md"
-    path.write_text("x")
-    async with following(here, "share", path=str(path)):
-        pass
-    [kept] = (tmp_path / "here" / "mirrors").iterdir()
-    assert kept.stat().st_mode & 0o777 == 0o600
-    kept.write_text(kept.read_text()[:-5])
-    with pytest.raises(MirrorError, match="damaged"), contextlib.suppress(StopAsyncIteration):
-        await done(here, "share", path=str(path))

@@ -41,7 +41,8 @@ from domain.ports.network import NetworkInterface
 from domain.sync.frontier import channel_name
 from domain.sync.message import Nack, decode_message
 from node import Node
-from tests.simulation.test_hostile import own_update, with_signature
+from tests.simulation.hostile import own_update
+from tests.simulation.test_hostile import with_signature
 from tests.simulation.village import open_village, running
 from tests.tidy.repository import name_of, python_files
 

@@ -13,7 +13,8 @@ from domain.identifiers import DocumentId, OperationId, PeerId
 from domain.ledger.claim import client_id
 from node import Document, Node, NodeConfig
 from node.simulation import NodeNetwork
-from tests.simulation.test_hostile import damaged, own_update
+from tests.simulation.hostile import own_update
+from tests.simulation.test_hostile import damaged
 from tests.simulation.village import Village, open_village
 
 Story = Callable[["Two"], Awaitable[None]]

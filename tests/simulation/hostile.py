@@ -1,11 +1,14 @@
 """Members who break the rules, with a key of their own and without a node."""
 
-from typing import Final
+from typing import Any, Final
+
+from pycrdt import Doc, Text
 
 from adapters.simulation.world import SimulatedMachine
 from domain.document import Document as DocumentState
 from domain.identifiers import DocumentId, LogId, LogKey, OperationId, PeerId, Position
 from domain.keyring import Keyring
+from domain.ledger.claim import client_id
 from domain.operations.kind import Kind
 from domain.operations.operation import Extension, Operation, sign
 from domain.ports.network import Connection, NetworkInterface
@@ -143,3 +146,15 @@ def leave(
     )
     operations = [from_stored(each) for each in content.ledger(document).operations]
     return Hostile(machine, document, record, keyring, operations, network)
+
+
+def update_of(client: int, text: str = "m") -> bytes:
+    """An update that inserts a text, by that client."""
+    doc: Doc[Any] = Doc(client_id=client)
+    doc["text"] = Text(text)
+    return doc.get_update()
+
+
+def own_update(mallory: Hostile, text: str = "m") -> bytes:
+    """An update that inserts a text, by the client that is its own."""
+    return update_of(client_id(mallory.log), text)

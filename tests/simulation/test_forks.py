@@ -9,8 +9,8 @@ from domain.events import ForkProven, OperationRefused
 from domain.identity import verify_operation
 from domain.operations.operation import Operation, decode_header
 from domain.sync.wire import OutgoingWire
-from tests.simulation.hostile import Hostile
-from tests.simulation.test_hostile import own_update, with_signature
+from tests.simulation.hostile import Hostile, own_update
+from tests.simulation.test_hostile import with_signature
 from tests.simulation.village import Village, Villager, open_village, running
 
 AGREED_S = 300

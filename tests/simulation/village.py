@@ -1,14 +1,15 @@
 """Honest nodes in virtual time, and somebody with a key of his own who says to them what he likes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.document import Document as DocumentState
-from domain.events import Event, PeerDisconnected
+from domain.events import Event, OperationRefused, PeerDisconnected
 from domain.identifiers import DocumentId
 from domain.ports.network import Connection
 from node import Document, Node, NodeConfig
@@ -128,3 +129,22 @@ async def open_village(seed: int) -> AsyncIterator[Village]:
         village.mallory = leave(machine, document.id)
         await village.check_unharmed()
         yield village
+
+
+def play(seed: int, attack: Callable[[Village], Awaitable[None]]) -> None:
+    """Open a village, let Mallory attack, and see that the others have not suffered."""
+
+    async def scenario(seed: int) -> None:
+        async with open_village(seed) as village:
+            await attack(village)
+            await village.check_unharmed()
+
+    run(scenario, seed)
+
+
+async def until_refused(village: Village, code: str) -> OperationRefused:
+    """Wait until Alice has refused something, first of all for that reason."""
+    (event, *_) = await village.alice.until(OperationRefused)
+    assert isinstance(event, OperationRefused)
+    assert event.reason.startswith(code)
+    return event
