@@ -71,6 +71,7 @@ class Membership:
         self._invites: dict[OperationId, Change] = {}
         self._invitations: dict[OperationId, Invitation] = {}
         self._by_key: dict[PeerId, list[Change]] = {}
+        self._revocations: dict[OperationId, list[Change]] = {}
         self._additions: dict[OperationId, list[Change]] = {}
         self._odds: list[tuple[Change, Change]] = []
         self._odds_are_many = False
@@ -269,7 +270,10 @@ class Membership:
     def is_revoked_at(self, invite: OperationId, past: Vector) -> bool:
         """Whether nobody may join by an invite as of a causal past, since it was revoked or does not count."""
         void = self._void_at(past, self._key(past))
-        return invite in void or any(self._counting(self._invites[invite].target, past, void))
+        return invite in void or any(
+            one.is_in(past) and one.operation_id not in void
+            for one in self._revocations.get(invite, ())
+        )
 
     def admitted_at(self, invite: OperationId, past: Vector) -> set[PeerId]:
         """Give the devices that joined by an invite as of a causal past."""
@@ -301,6 +305,8 @@ class Membership:
             self._about.setdefault(change.target, []).append(change)
         if change.takes:
             self._takers.append(change)
+        for revoked in change.revokes:
+            self._revocations.setdefault(revoked.operation_id, []).append(change)
         if isinstance(body, InviteTerms):
             self._invites[operation_id] = change
             self._by_key.setdefault(body.key, []).append(change)
@@ -323,6 +329,7 @@ class Membership:
     ) -> Change:
         kind, target, role = Kind.GENESIS, author, None
         invite, uses, person = None, 0, None
+        had_role, revokes = True, tuple[Change, ...]()
         match body:
             case Genesis():
                 role, person = Role.MANAGE, author
@@ -336,6 +343,8 @@ class Membership:
                 person = self._invitations[body.invite].terms.person or body.member
             case Remove():
                 kind, target = Kind.REMOVE, body.member
+                had_role = self.role_at(target, place.past) is not None
+                revokes = tuple(self.invites_at(target, place.past))
             case SetRole():
                 kind, target, role = Kind.SET_ROLE, body.member, body.role
             case Leave():
@@ -353,6 +362,8 @@ class Membership:
             target=target,
             role=role,
             need=need,
+            had_role=had_role,
+            revokes=revokes,
             invite=invite,
             uses=uses,
             person=person,
@@ -373,14 +384,14 @@ class Membership:
         against: list[Change] = []
         touching = list(self._about.get(change.author, ()))
         if change.invite is not None:
-            touching += self._about.get(change.invite.target, ())
+            touching += self._revocations.get(change.invite.operation_id, ())
             additions = self._additions.get(change.invite.operation_id, [])
             if len({change.target, *(one.target for one in additions)}) > change.invite.uses:
                 against += [one for one in additions if not one.precedes(change)]
         against += [one for one in touching if strikes(one, change)]
         if change.takes:
             struck = list(self._by_author.get(change.target, ()))
-            for invite in self._by_key.get(change.target, ()):
+            for invite in change.revokes:
                 struck += self._additions.get(invite.operation_id, ())
             against += [one for one in struck if strikes(change, one)]
             # Together, such changes may leave nobody who manages the document.

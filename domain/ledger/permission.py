@@ -106,17 +106,21 @@ class Permission:
 
     def _check_remove(self, author: PeerId, remove: Remove, past: Vector) -> Role:
         membership = self._membership
+        need = Role.PULL
         invites = membership.invites_at(remove.member, past)
         if invites:
             is_own = all(one.author == author for one in invites)
-            return self._need(author, Role.PULL if is_own else Role.MANAGE, past)
+            need = self._need(author, Role.PULL if is_own else Role.MANAGE, past)
+            if membership.role_at(remove.member, past) is None:
+                return need
+        # Whoever publishes an invite chooses its key, and may choose the id of a member.
         person = membership.person_at(author, past)
         is_own = person is not None and person == membership.person_at(remove.member, past)
         if not is_own:
             self._need(author, Role.MANAGE, past)
         role = self._check_member(remove.member, past)
         self._check_not_last(remove.member, past)
-        return self._need(author, role if is_own else Role.MANAGE, past)
+        return max(need, self._need(author, role if is_own else Role.MANAGE, past))
 
     def _check_member(self, member: PeerId, past: Vector) -> Role:
         role = self._membership.role_at(member, past)

@@ -33,6 +33,8 @@ class Change:
         past: Its causal past, without itself.
         depth: The length of the longest chain of changes that it builds on.
         target: Whose role it changes; the key of an invite where it publishes or revokes one.
+        had_role: Whether the target had one before it: a removal that only revokes is about no member.
+        revokes: For a removal, the invites in its causal past that have the target as their key.
         role: The role that the target has by it; None where that is none.
         need: The role that its author needs for it.
         invite: For an addition, the invite operation.
@@ -50,6 +52,8 @@ class Change:
     target: PeerId
     role: Role | None
     need: Role
+    had_role: bool = True
+    revokes: "tuple[Change, ...]" = ()
     invite: "Change | None" = None
     uses: int = 0
     person: PeerId | None = None
@@ -75,17 +79,16 @@ class Change:
     @property
     def concerns_member(self) -> bool:
         """Whether it is about what a device may do."""
-        return self.grants or self.takes
+        return self.grants or (self.takes and self.had_role)
 
 
 def strikes(striker: Change, struck: Change) -> bool:
     """Whether one change, if it counts, makes that another does not, which came at the same time."""
     if not striker.takes or striker is struck:
         return False
-    if striker.target == struck.author:
-        falls = striker.role is None or striker.role < struck.need
-    else:
-        falls = struck.invite is not None and struck.invite.target == striker.target
+    falls = struck.invite is not None and struck.invite in striker.revokes
+    if striker.target == struck.author and striker.concerns_member:
+        falls = falls or striker.role is None or striker.role < struck.need
     return falls and not striker.precedes(struck) and not struck.precedes(striker)
 
 
@@ -133,20 +136,22 @@ class _Case:
 
     def __post_init__(self) -> None:
         by_author: dict[PeerId, list[Change]] = {}
-        by_invite: dict[PeerId, list[Change]] = {}
+        by_invite: dict[Change, list[Change]] = {}
         for change in self.changes:
             by_author.setdefault(change.author, []).append(change)
             if change.concerns_member:
                 self.about.setdefault(change.target, []).append(change)
             if change.invite is not None:
-                by_invite.setdefault(change.invite.target, []).append(change)
+                by_invite.setdefault(change.invite, []).append(change)
             support = [one for one in self.about.get(change.author, ()) if one.precedes(change)]
             if change.invite is not None:
                 support.append(change.invite)
             self.supports[change.operation_id] = support
         for change in self.changes:
             if change.takes:
-                touched = by_author.get(change.target, []) + by_invite.get(change.target, [])
+                touched = dict.fromkeys(by_author.get(change.target, ()))
+                for invite in change.revokes:
+                    touched.update(dict.fromkeys(by_invite.get(invite, ())))
                 for other in touched:
                     if strikes(change, other):
                         self.strikers.setdefault(other.operation_id, []).append(change)
@@ -298,6 +303,7 @@ def _against_the_senior(valid: Sequence[Change]) -> frozenset[OperationId]:
         change
         for change in valid
         if change.takes
+        and change.concerns_member
         and change.role != Role.MANAGE
         and any(one.role == Role.MANAGE for one in about[change.target])
     ]

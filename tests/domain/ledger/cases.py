@@ -253,6 +253,47 @@ def invite_used_twice() -> Case:
     return case
 
 
+def key_of_a_member() -> Case:
+    """Who may do nothing publishes an invite with the id of a later member for its key, and revokes it."""
+    case = start(PULL)
+    invite = case.invite("a", INVITES[31], MANAGE)
+    added = case.add("a", INVITES[31], invite, "c", MANAGE)
+    case.see("c", *case.written)
+    case.write("c")
+    b, c = case.devices["b"], case.devices["c"]
+    case.invite("b", c.number, PULL, person=b.peer)
+    case.do("b", Remove(member=c.peer))
+    case.see("b", invite, added)
+    case.do("b", Leave())
+    case.members = {"a": MANAGE, "c": MANAGE}
+    return case
+
+
+def key_published_again() -> Case:
+    """Who may do nothing publishes an invite of its own with the key of another, and revokes it."""
+    case = start(PULL)
+    invite = case.invite("a", INVITES[31], WRITE)
+    case.invite("b", INVITES[31], PULL, person=case.devices["b"].peer)
+    case.do("b", Remove(member=key(INVITES[31]).peer))
+    case.add("a", INVITES[31], invite, "e", WRITE)
+    case.members = {"a": MANAGE, "b": PULL, "e": WRITE}
+    return case
+
+
+def device_named_like_an_invite() -> Case:
+    """Who may do nothing makes a device of its own of the key of an invite, and that device leaves."""
+    case = start(PULL)
+    invite = case.invite("a", INVITES[31], WRITE)
+    own = case.invite("b", INVITES[30], PULL, person=case.devices["b"].peer)
+    case.devices["f"] = Member(INVITES[31], case.devices["a"].document)
+    case.add("b", INVITES[30], own, "f", PULL)
+    case.see("f", *[one for one in case.written if one is not invite])
+    case.do("f", Leave())
+    case.add("a", INVITES[31], invite, "e", WRITE)
+    case.members = {"a": MANAGE, "b": PULL, "e": WRITE}
+    return case
+
+
 def lost_device() -> Case:
     """A device without power over others removes another of the same person."""
     case = start(WRITE, WRITE)
@@ -291,6 +332,9 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
         back_dated,
         invite_revoked,
         invite_used_twice,
+        key_of_a_member,
+        key_published_again,
+        device_named_like_an_invite,
         lost_device,
         leaving,
     )

@@ -145,6 +145,10 @@ class Committee:
 
     def _invite(self, member: Member) -> None:
         number = INVITES[10 + len(self.invites) % 40]
+        if self.random.random() < 0.1:  # whoever publishes a key chooses it
+            number = self.random.choice(self.members).number
+        elif self.invites and self.random.random() < 0.1:
+            number = self.random.choice(self.invites)[0]
         role = self.random.choice(ROLES)
         person = (
             member.ledger.membership.person(member.peer) if self.random.random() < 0.4 else None

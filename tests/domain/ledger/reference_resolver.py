@@ -26,6 +26,11 @@ def pasts_of(changes: Iterable[Change]) -> Past:
     }
 
 
+def is_about_a_member(one: Change) -> bool:
+    """Whether it is about what a device may do; a removal is not, where the target was the key of an invite alone."""
+    return one.kind != Kind.INVITE and one.had_role
+
+
 class Reference:
     """Resolves a causally closed set of changes."""
 
@@ -44,17 +49,19 @@ class Reference:
             return False
         if not self.concurrent(one, other):
             return False
-        if one.target == other.author:
-            return int(one.role or 0) < other.need
+        if one.target == other.author and one.had_role and int(one.role or 0) < other.need:
+            return True
         return (
-            other.kind == Kind.ADD
+            one.kind == Kind.REMOVE
+            and other.kind == Kind.ADD
             and other.invite is not None
             and other.invite.target == one.target
+            and self.before(other.invite, one)
         )
 
     def role(self, peer: PeerId, among: Iterable[Change]) -> Role | None:
         """The role of a peer by a set of changes that all count."""
-        about = [one for one in among if one.target == peer and one.kind != Kind.INVITE]
+        about = [one for one in among if one.target == peer and is_about_a_member(one)]
         ends = [one for one in about if one.role is None]
         alive = [one for one in about if one.role and all(self.before(end, one) for end in ends)]
         grants = [one for one in alive if one.kind in (Kind.ADD, Kind.GENESIS)]
@@ -82,7 +89,7 @@ class Reference:
             other
             for other in self.changes
             if self.before(other, one)
-            and (other is one.invite or (other.target == one.author and other.kind != Kind.INVITE))
+            and (other is one.invite or (other.target == one.author and is_about_a_member(other)))
         }
         return strikers | support
 
@@ -144,7 +151,7 @@ class Reference:
         return frozenset(over)
 
     def against_senior(self, valid: list[Change]) -> frozenset[OperationId]:
-        peers = {one.target for one in valid if one.kind != Kind.INVITE}
+        peers = {one.target for one in valid if is_about_a_member(one)}
         if any(self.role(peer, valid) == Role.MANAGE for peer in peers):
             return frozenset()
         managers = {one.target for one in valid if one.role == Role.MANAGE}
@@ -152,6 +159,7 @@ class Reference:
             one
             for one in valid
             if one.kind in (Kind.REMOVE, Kind.SET_ROLE, Kind.LEAVE)
+            and one.had_role
             and one.role != Role.MANAGE
             and one.target in managers
         ]

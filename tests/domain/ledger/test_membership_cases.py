@@ -87,6 +87,29 @@ def test_who_may_not_write_writes_nothing() -> None:
         reader.ledger.examine(reader.draft(Kind.UPDATE, b"x"))
 
 
+def test_invite_with_the_id_of_a_member_for_its_key_gives_no_power_over_that_member() -> None:
+    case = cast()
+    d = case.devices["d"]
+    for letter in "ac":
+        member = case.devices[letter]
+        case.invite("d", member.number, READ, person=d.peer)
+        assert code_of(d, Remove(member=member.peer)) == "not-permitted"
+
+
+def test_device_with_the_key_of_an_invite_for_its_id_does_not_revoke_it() -> None:
+    case = cast()
+    a, d = case.devices["a"], case.devices["d"]
+    invite = case.invite("a", INVITES[31], WRITE)
+    case.see("d", invite)
+    own = case.invite("d", INVITES[30], READ, person=d.peer)
+    added = d.change(d.addition_by(INVITES[30], own.operation_id, key(INVITES[31]).peer, READ))
+    case.see("a", own, added)
+    assert not a.ledger.membership.is_revoked(invite.operation_id)
+    a.change(Remove(member=key(INVITES[31]).peer))
+    assert a.ledger.membership.is_revoked(invite.operation_id)
+    assert a.ledger.membership.role(key(INVITES[31]).peer) is None
+
+
 def test_nobody_who_is_no_member_can_be_removed_or_given_a_role() -> None:
     case = cast()
     stranger = key(99).peer
