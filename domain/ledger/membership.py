@@ -246,12 +246,14 @@ class Membership:
     def takers_from(self, author: PeerId, need: Role) -> list[Change]:
         """List the changes that count and leave a device less than a role."""
         void = self.void()
+        about = [one for one in self._about.get(author, ()) if one.operation_id not in void]
+        grants = [one for one in about if one.grants]
         return [
             change
-            for change in self._about.get(author, ())
+            for change in about
             if change.takes
             and (change.role is None or change.role < need)
-            and change.operation_id not in void
+            and all(change.ends(grant) or change.precedes(grant) for grant in grants)
         ]
 
     def supports(self, author: PeerId, past: Vector, need: Role) -> bool:
@@ -344,6 +346,8 @@ class Membership:
             case Remove():
                 kind, target = Kind.REMOVE, body.member
                 had_role = self.role_at(target, place.past) is not None
+                if had_role and need < Role.MANAGE and author != target:
+                    person = self.person_at(author, place.past)
                 revokes = tuple(self.invites_at(target, place.past))
             case SetRole():
                 kind, target, role = Kind.SET_ROLE, body.member, body.role
@@ -367,6 +371,11 @@ class Membership:
             invite=invite,
             uses=uses,
             person=person,
+            persons=frozenset(
+                one.person
+                for one in self._about.get(author, ())
+                if one.grants and one.person is not None and one.is_in(place.past)
+            ),
         )
 
     def _depth(self, place: Place) -> int:

@@ -39,7 +39,9 @@ class Change:
         need: The role that its author needs for it.
         invite: For an addition, the invite operation.
         uses: For an invite, how many devices may join.
-        person: For an addition or the genesis, the first device of the target's person.
+        person: For an addition or the genesis, the first device of the target's person. For a removal by right of one
+            person alone, that person: it ends what devices of that person gave, and no other membership.
+        persons: As devices of which persons its author was added before it.
     """
 
     operation_id: OperationId
@@ -57,6 +59,7 @@ class Change:
     invite: "Change | None" = None
     uses: int = 0
     person: PeerId | None = None
+    persons: frozenset[PeerId] = frozenset()
 
     def precedes(self, other: "Change") -> bool:
         """Whether it is in the causal past of another."""
@@ -81,6 +84,10 @@ class Change:
         """Whether it is about what a device may do."""
         return self.grants or (self.takes and self.had_role)
 
+    def ends(self, grant: "Change") -> bool:
+        """Whether a removal ends a membership that was given before it, or at the same time."""
+        return self.person in (None, grant.person) and not self.precedes(grant)
+
 
 def strikes(striker: Change, struck: Change) -> bool:
     """Whether one change, if it counts, makes that another does not, which came at the same time."""
@@ -88,15 +95,17 @@ def strikes(striker: Change, struck: Change) -> bool:
         return False
     falls = struck.invite is not None and struck.invite in striker.revokes
     if striker.target == struck.author and striker.concerns_member:
-        falls = falls or striker.role is None or striker.role < struck.need
+        is_reached = striker.person is None or struck.persons <= {striker.person}
+        falls = falls or (is_reached and (striker.role is None or striker.role < struck.need))
     return falls and not striker.precedes(struck) and not struck.precedes(striker)
 
 
 def role_by(changes: Iterable[Change]) -> tuple[Role | None, PeerId | None]:
     """Give the role that changes about one device, all of which count, amount to; and its person.
 
-    A removal ends every membership that was not given after it. Of what is left the latest counts; of what came at the
-    same time, the lowest role.
+    A removal ends every membership that was not given after it, or those of one person. Of what is left the latest
+    counts; of what came at the same time, the lowest role that it was set to, or else the highest that it was added
+    with: whoever adds a device that another adds, too, must not take anything from it.
 
     Args:
         changes: In causal order.
@@ -105,23 +114,37 @@ def role_by(changes: Iterable[Change]) -> tuple[Role | None, PeerId | None]:
     events: list[Change] = []
     for change in changes:
         if change.role is None:
-            removals = [one for one in removals if not one.precedes(change)] + [change]
+            removals = [
+                one
+                for one in removals
+                if not one.precedes(change) or change.person not in (None, one.person)
+            ] + [change]
         else:
             events.append(change)
     grants: list[Change] = []
     latest: list[Change] = []
     for change in events:
-        if not all(removal.precedes(change) for removal in removals):
-            continue
         if change.grants:
+            if any(removal.ends(change) for removal in removals):
+                continue
             grants.append(change)
-        elif not any(grant.precedes(change) for grant in grants):
+        elif any(one.person is None and not one.precedes(change) for one in removals) or not any(
+            grant.precedes(change) for grant in grants
+        ):
             continue
         latest = [one for one in latest if not one.precedes(change)] + [change]
     if not grants:
         return None, None
-    person = min(grants, key=lambda grant: (grant.depth, grant.operation_id)).person
-    return min(change.role for change in latest if change.role is not None), person
+    person = min(grants, key=_standing_first).person
+    set_to = [one.role for one in latest if one.role is not None and not one.grants]
+    added_with = [one.role for one in latest if one.role is not None and one.grants]
+    return min(set_to) if set_to else max(added_with), person
+
+
+def _standing_first(grant: Change) -> tuple[bool, int, OperationId]:
+    """Sort memberships so that those come first that nobody gives for a person of theirs alone."""
+    is_of_one_person = grant.kind == Kind.ADD and grant.need < Role.MANAGE
+    return is_of_one_person, grant.depth, grant.operation_id
 
 
 @dataclass(slots=True)

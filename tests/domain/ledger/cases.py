@@ -305,6 +305,45 @@ def lost_device() -> Case:
     return case
 
 
+def lost_device_lets_somebody_in() -> Case:
+    """What a device did at the same time as another of its person removed it does not count."""
+    case = start(WRITE)
+    invite = case.invite("b", INVITES[31], WRITE, person=case.devices["b"].peer)
+    case.add("b", INVITES[31], invite, "e", WRITE)
+    case.see("e", *case.written)
+    own = case.invite("e", INVITES[32], WRITE, person=case.devices["b"].peer)
+    case.void = [own, case.add("e", INVITES[32], own, "f", WRITE), case.write("e")]
+    case.remove("b", "e")
+    case.members = {"a": MANAGE, "b": WRITE}
+    return case
+
+
+def added_by_another_person() -> Case:
+    """Who may do nothing adds a later manager as a device of its own: that one stays a manager."""
+    case = start(PULL)
+    invite = case.invite("a", INVITES[31], MANAGE)
+    case.add("a", INVITES[31], invite, "c", MANAGE)
+    own = case.invite("b", INVITES[30], PULL, person=case.devices["b"].peer)
+    case.add("b", INVITES[30], own, "c", PULL)
+    case.members = {"a": MANAGE, "b": PULL, "c": MANAGE}
+    return case
+
+
+def removed_by_another_person() -> Case:
+    """Then it removes that device of its own: what others gave stays, and so does what was done by that."""
+    case = start(PULL)
+    invite = case.invite("a", INVITES[31], MANAGE)
+    case.add("a", INVITES[31], invite, "c", MANAGE)
+    case.see("c", *case.written)
+    case.write("c")
+    case.set_role("c", "b", READ)
+    own = case.invite("b", INVITES[30], PULL, person=case.devices["b"].peer)
+    case.add("b", INVITES[30], own, "c", PULL)
+    case.remove("b", "c")
+    case.members = {"a": MANAGE, "b": READ, "c": MANAGE}
+    return case
+
+
 def leaving() -> Case:
     """Two managers leave at the same time, as each takes the other to stay: the senior has to."""
     case = start(MANAGE)
@@ -336,6 +375,9 @@ CASES: Final[dict[str, Callable[[], Case]]] = {
         key_published_again,
         device_named_like_an_invite,
         lost_device,
+        lost_device_lets_somebody_in,
+        added_by_another_person,
+        removed_by_another_person,
         leaving,
     )
 }

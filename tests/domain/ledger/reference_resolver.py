@@ -50,7 +50,9 @@ class Reference:
         if not self.concurrent(one, other):
             return False
         if one.target == other.author and one.had_role and int(one.role or 0) < other.need:
-            return True
+            added_as = {grant.person for grant in self.changes if self.grants_before(grant, other)}
+            if one.person is None or added_as <= {one.person}:
+                return True
         return (
             one.kind == Kind.REMOVE
             and other.kind == Kind.ADD
@@ -59,11 +61,24 @@ class Reference:
             and self.before(other.invite, one)
         )
 
+    def grants_before(self, grant: Change, one: Change) -> bool:
+        """Whether a change made the author of another a member before that."""
+        is_grant = grant.kind in (Kind.ADD, Kind.GENESIS) and grant.target == one.author
+        return is_grant and self.before(grant, one)
+
+    def ended(self, one: Change, ends: list[Change]) -> bool:
+        """Whether a removal ended a membership; who removes by right of its person alone ends what that person gave."""
+        return any(
+            not self.before(end, one)
+            and (end.person is None or (one.kind != Kind.SET_ROLE and end.person == one.person))
+            for end in ends
+        )
+
     def role(self, peer: PeerId, among: Iterable[Change]) -> Role | None:
         """The role of a peer by a set of changes that all count."""
         about = [one for one in among if one.target == peer and is_about_a_member(one)]
         ends = [one for one in about if one.role is None]
-        alive = [one for one in about if one.role and all(self.before(end, one) for end in ends)]
+        alive = [one for one in about if one.role and not self.ended(one, ends)]
         grants = [one for one in alive if one.kind in (Kind.ADD, Kind.GENESIS)]
         alive = [
             one
@@ -71,7 +86,9 @@ class Reference:
             if one in grants or any(self.before(grant, one) for grant in grants)
         ]
         latest = [one for one in alive if not any(self.before(one, other) for other in alive)]
-        return min((one.role for one in latest if one.role is not None), default=None)
+        set_to = [one.role for one in latest if one.role is not None and one not in grants]
+        added_with = [one.role for one in latest if one.role is not None and one in grants]
+        return min(set_to, default=max(added_with, default=None))
 
     def supported(self, one: Change, counts: Callable[[Change], bool]) -> bool:
         if one.kind == Kind.GENESIS:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from domain import codec
 from domain.ledger.gate import Gate
 from domain.ledger.ledger import Ledger
+from domain.operations.control import Role
 from domain.operations.operation import Operation
 from tests.domain.ledger.committee import Committee
 from tests.domain.ledger.reference_resolver import Reference
@@ -96,7 +97,7 @@ def test_operation_counts_only_if_all_that_strikes_it_had_seen_it(seed: int) -> 
     ledger = delivered(Committee(seed, STEPS), random.Random(seed))
     for log in [ledger.log_in(slot) for slot in range(len(ledger.heights()))]:
         counted = ledger.counting.counted(log.slot)
-        for removal in ledger.membership.removals_of(log.key.author):
+        for removal in ledger.membership.takers_from(log.key.author, Role.PULL):
             seen = removal.past.get(log.slot, 0)
             for seq_num in range(seen, counted):  # it counts, though the removal had not seen it
                 assert removal.is_in(log.vector_before(seq_num + 1))
