@@ -14,7 +14,7 @@ from domain.identifiers import PeerId, SecretId
 from domain.keyring import Keyring
 from domain.ledger.ledger import Ledger
 from domain.ledger.log import Vector
-from domain.limits import MEETING_KEYS_MAX
+from domain.limits import MEETING_KEYS_MAX, SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Role
 from domain.prekey import Prekey
 from domain.sealing import DocumentSecret
@@ -22,7 +22,7 @@ from domain.sealing import DocumentSecret
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gift:
-    """Secrets that are to be given: to readers themselves, to who may only pull their discovery keys."""
+    """Secrets that one distribution gives: to readers themselves, to who may only pull their discovery keys."""
 
     secrets: tuple[SecretId, ...]
     readers: tuple[PeerId, ...]
@@ -105,8 +105,10 @@ def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
             continue
         if role >= Role.READ:
             lacked = announcements.lacked_by(peer, ledger.past_at)
-            if given := tuple(sorted(lacked.intersection(held))):
-                readers.setdefault(given, []).append(peer)
+            given = sorted(lacked.intersection(held))
+            for first in range(0, len(given), SECRETS_PER_DISTRIBUTION_MAX):
+                some = tuple(given[first : first + SECRETS_PER_DISTRIBUTION_MAX])
+                readers.setdefault(some, []).append(peer)
         elif current is not None and announcements.lacks_discovery_key(
             peer, current, ledger.past_at
         ):

@@ -8,10 +8,12 @@ from domain import limits
 from domain.document import Document as DocumentState
 from domain.errors import NotPermittedError, RefusedEditsError, SealError
 from domain.identifiers import SecretId
+from domain.limits import SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Remove, Role, SetRole
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
-from domain.sealing import open_body
+from domain.sealing import DocumentSecret, open_body
+from domain.secrets import Gift
 from node.document import Document
 from node.node import Node
 from node.owner import DocumentOwner
@@ -401,3 +403,35 @@ async def test_who_stops_while_what_waited_for_a_secret_is_applied_has_it_afterw
             carried = await box.document(original.id)
             await culm_network.converged(original, carried)
             assert str(carried.text("body")) == "hidden"
+
+
+async def test_more_secrets_than_one_operation_names_reach_who_joins(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as ada, culm_network.node("bob") as bob:
+        original = await ada.create("notes")
+        copy = await joined(bob, original)
+        await culm_network.converged()
+        courier, keyring = owner_of(copy).courier, state_of(copy).keyring
+
+        async def make_many() -> None:
+            for first in range(0, SECRETS_PER_DISTRIBUTION_MAX + 1, 600):
+                made = [
+                    DocumentSecret((first + number + 1).to_bytes(32, "big"))
+                    for number in range(600)
+                ]
+                for secret in made:
+                    courier.keep(keyring.add_secret(secret))
+                ids = tuple(sorted(secret.secret_id for secret in made))
+                await courier._give(Gift(secrets=ids, readers=(ada.peer_id,)), announces=True)
+            courier._is_rotation_asked = False
+
+        courier._make_secret = make_many  # type: ignore[method-assign]
+        await owner_of(copy).rotate()
+        await write(copy, "read this")
+        await culm_network.converged(original, copy)
+        assert len(secrets_of(original)) > SECRETS_PER_DISTRIBUTION_MAX
+        async with culm_network.node("cyd") as cyd:
+            late = await joined(cyd, original)
+            assert str(late.text("body")) == "read this"
+            assert secrets_of(late) == secrets_of(original)
