@@ -7,6 +7,7 @@ never given, or asks for again, any holder gives it. Two that do so at once do n
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from blake3 import blake3
 
@@ -122,9 +123,10 @@ def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
 
 
 def missing(ledger: Ledger, own: PeerId, keyring: Keyring) -> tuple[SecretId, ...]:
-    """List the secrets that we were given and do not hold: the message did not open.
+    """List secrets that we were given and do not hold, since the message did not open: as many as a notice names.
 
-    Who may not read asks for the discovery key of what is in use now: that is where others meet.
+    Ascending. Who may not read asks for the discovery key of what is in use now: that is where others meet. There may
+    be any number that nobody holds, so those of all who announced some come in turn, the latest first.
     """
     announcements, held = ledger.announcements, keyring.secrets
     if (ledger.membership.role(own) or Role.PULL) < Role.READ:
@@ -132,13 +134,14 @@ def missing(ledger: Ledger, own: PeerId, keyring: Keyring) -> tuple[SecretId, ..
         if current is None or current in keyring.discovery_keys:
             return ()
         return (current,) if own in announcements.secrets[current].pullers else ()
-    return tuple(
-        sorted(
-            secret
-            for secret, history in announcements.secrets.items()
-            if secret not in held and own in history.holders()
-        )
-    )
+    lacked: dict[PeerId, list[SecretId]] = {}
+    for secret, history in reversed(announcements.secrets.items()):
+        if secret not in held and history.is_held_by(own):
+            for _, author in history.announced:
+                lacked.setdefault(author, []).append(secret)
+    in_turn = chain.from_iterable(zip_longest(*lacked.values()))
+    asked = [secret for secret in dict.fromkeys(in_turn) if secret is not None]
+    return tuple(sorted(asked[:SECRETS_PER_DISTRIBUTION_MAX]))
 
 
 def rank(members: Mapping[PeerId, Role], own: PeerId, matter: bytes) -> int:

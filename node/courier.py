@@ -282,8 +282,7 @@ class SecretCourier:
         return None if is_useless else usable
 
     def _missing(self) -> tuple[SecretId, ...]:
-        lacked = missing(self._document.ledger, self._own, self._document.keyring)
-        return lacked[: limits.SECRETS_PER_DISTRIBUTION_MAX]
+        return missing(self._document.ledger, self._own, self._document.keyring)
 
     def _when_to_publish(self, now: float) -> float:
         """Say when we have to publish a prekey: to be reachable at all, and to ask for what did not open."""
@@ -292,10 +291,11 @@ class SecretCourier:
             return now
         lasts_us = published.prekey.expires_us - self._environment.clock.timestamp_us()
         renew_at = now + lasts_us / 1e6 - limits.PREKEY_RENEW_S
-        if not self._missing():
+        lacked = self._missing()
+        if not lacked:
             self._asked_count = 0
             return renew_at
-        if not set(self._missing()) <= set(published.missing):
+        if not set(lacked) <= set(published.missing):
             return now
         pause: float = min(ASK_AGAIN_S * 2.0 ** min(self._asked_count, 16), ASK_AGAIN_S_MAX)
         return min(renew_at, max(now, self._asked_at + pause))

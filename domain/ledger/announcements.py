@@ -54,6 +54,10 @@ class SecretHistory:
         """Who can open what it seals: whom it was given to, and who made it."""
         return {*self.readers, *(author for _, author in self.announced)}
 
+    def is_held_by(self, peer: PeerId) -> bool:
+        """Whether a device is one of the holders."""
+        return peer in self.readers or any(author == peer for _, author in self.announced)
+
 
 class Announcements:
     """What the log of one document says about its secrets."""
@@ -138,10 +142,7 @@ class Announcements:
         lacked = set()
         for secret, history in self.secrets.items():
             given = history.readers.get(peer)
-            was_never_held = given is None and all(
-                author != peer for _, author in history.announced
-            )
-            if was_never_held or self._asks(peer, secret, given, past_of):
+            if not history.is_held_by(peer) or self._asks(peer, secret, given, past_of):
                 lacked.add(secret)
         return frozenset(lacked)
 

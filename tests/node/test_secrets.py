@@ -10,6 +10,7 @@ from domain.errors import NotPermittedError, RefusedEditsError, SealError
 from domain.identifiers import SecretId
 from domain.limits import SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Remove, Role, SetRole
+from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import DocumentSecret, open_body
@@ -435,3 +436,30 @@ async def test_more_secrets_than_one_operation_names_reach_who_joins(
             late = await joined(cyd, original)
             assert str(late.text("body")) == "read this"
             assert secrets_of(late) == secrets_of(original)
+
+
+async def test_asking_for_what_nobody_has_keeps_nobody_from_asking_for_what_others_have(
+    culm_network: NodeNetwork,
+) -> None:
+    async with (
+        culm_network.node("ada") as ada,
+        culm_network.node("bob") as bob,
+        culm_network.node("mal") as mal,
+    ):
+        original = await ada.create("notes")
+        copy, hostile = await joined(bob, original), await joined(mal, original)
+        await culm_network.converged()
+        await give_nothing(hostile, bob, range(SECRETS_PER_DISTRIBUTION_MAX))
+        await culm_network.converged()
+        state_of(copy).keyring.prekeys.clear()  # the next message does not open
+        await owner_of(original).rotate()
+        await write(original, "for all")
+        async with asyncio.timeout(600):
+            await copy.wait_until(lambda: "for all" in str(copy.text("body")))
+
+
+async def give_nothing(hostile: Document, node: Node, numbers: range) -> None:
+    """Say that a device was given secrets with the lowest ids, which are none."""
+    ids = tuple(SecretId(number.to_bytes(32, "big")) for number in numbers)
+    body = SecretDistribution(secrets=ids, readers=((node.peer_id, b"nothing"),))
+    await owner_of(hostile).write(Kind.SECRET_DISTRIBUTION, body)
