@@ -296,7 +296,8 @@ class SecretCourier:
             self._asked_count = 0
             return renew_at
         if not set(lacked) <= set(published.missing):
-            return now
+            # Whoever gives what does not open, at will, must not have each of us write as often, and more than it did.
+            return max(now, self._asked_at + ASK_AGAIN_S)
         pause: float = min(ASK_AGAIN_S * 2.0 ** min(self._asked_count, 16), ASK_AGAIN_S_MAX)
         return min(renew_at, max(now, self._asked_at + pause))
 

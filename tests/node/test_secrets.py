@@ -15,6 +15,7 @@ from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import DocumentSecret, open_body
 from domain.secrets import Gift
+from node.courier import ASK_AGAIN_S
 from node.document import Document
 from node.node import Node
 from node.owner import DocumentOwner
@@ -463,3 +464,27 @@ async def give_nothing(hostile: Document, node: Node, numbers: range) -> None:
     ids = tuple(SecretId(number.to_bytes(32, "big")) for number in numbers)
     body = SecretDistribution(secrets=ids, readers=((node.peer_id, b"nothing"),))
     await owner_of(hostile).write(Kind.SECRET_DISTRIBUTION, body)
+
+
+async def test_what_does_not_open_is_asked_for_once_in_a_while(culm_network: NodeNetwork) -> None:
+    async with culm_network.node("ada") as ada, culm_network.node("mal") as mal:
+        original = await ada.create("notes")
+        hostile = await joined(mal, original)
+        await culm_network.converged()
+        before = len(await notices_of(original, ada))
+        for number in range(20):
+            await give_nothing(hostile, ada, range(number, number + 1))
+            await culm_network.converged()
+        assert len(await notices_of(original, ada)) <= before + 2
+        await asyncio.sleep(ASK_AGAIN_S)
+        await culm_network.converged()
+        published = state_of(hostile).ledger.announcements.prekeys[ada.peer_id]
+        assert len(published.missing) == 20
+
+
+async def notices_of(document: Document, node: Node) -> list[Operation]:
+    return [
+        operation
+        for operation in await log_of(document)
+        if operation.author == node.peer_id and operation.extension.kind == Kind.PREKEY
+    ]
