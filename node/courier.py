@@ -18,6 +18,7 @@ from domain.errors import NotPermittedError, PairwiseError, SealError
 from domain.founding import new_prekey
 from domain.identifiers import PeerId, SecretId
 from domain.keyring import OutgoingSession, Records
+from domain.ledger.announcements import LedgerPlace
 from domain.operations.control import Role, decode_body
 from domain.operations.distribution import (
     Contents,
@@ -47,6 +48,9 @@ DAY_S: Final = (
 ROTATION: Final = b"rotation"
 NEVER: Final = float("inf")
 
+Given = tuple[SecretId, bool]
+"""A secret that a device was given, and whether itself, or its discovery key alone."""
+
 
 class SecretCourier:
     """Gives and takes the secrets of one document.
@@ -63,6 +67,9 @@ class SecretCourier:
         self._records: Records = {}
         self._presented: dict[PeerId, Prekey] = {}
         self._unreachable: dict[PeerId, bytes] = {}
+        self._answered: dict[PeerId, tuple[LedgerPlace, set[Given]]] = {}
+        """By who asked, where it did last, what we have given since. The log does not always say so: what we write
+        does not build on an ask that itself builds on what we cannot read."""
         self._noticed: dict[bytes, float] = {}
         self._seen: tuple[int, int, int, bool] | None = None
         self._refused: int | None = None
@@ -249,8 +256,11 @@ class SecretCourier:
     def _turns(self, gift: Gift, noticed: dict[bytes, float]) -> list[tuple[float, Gift]]:
         """Cut a gift up by when its parts are our turn; who has no prekey cannot be given anything yet."""
         by_due: dict[float, list[PeerId]] = {}
+        given = {
+            (secret, bool(gift.readers)) for secret in gift.secrets
+        }  # it has readers or pullers
         for peer in (*gift.readers, *gift.pullers):
-            if self._prekey_of(peer) is not None:
+            if self._prekey_of(peer) is not None and not given <= self._given_since(peer):
                 by_due.setdefault(noticed[peer] + self._turn(peer) * TURN_S, []).append(peer)
         return [
             (
@@ -263,6 +273,15 @@ class SecretCourier:
             )
             for due, peers in sorted(by_due.items())
         ]
+
+    def _given_since(self, peer: PeerId) -> set[Given]:
+        """Give what we gave a device since it asked last, to be added to."""
+        published = self._document.ledger.announcements.prekeys.get(peer)
+        if published is None:
+            return set()
+        if peer not in self._answered or self._answered[peer][0] != published.place:
+            self._answered[peer] = published.place, set()
+        return self._answered[peer][1]
 
     def _turn(self, peer: PeerId) -> int:
         ledger = self._document.ledger
@@ -366,6 +385,9 @@ class SecretCourier:
                 secrets=gift.secrets, readers=tuple(some), pullers=tuple(others)
             )
             self._write(Kind.SECRET_DISTRIBUTION, body)
+            for is_reader, parcels in ((True, some), (False, others)):
+                for peer, _ in parcels:
+                    self._given_since(peer).update((secret, is_reader) for secret in gift.secrets)
             announces = False
 
     async def _parcels(self, peers: Sequence[PeerId], plain: bytes) -> list[Parcel]:

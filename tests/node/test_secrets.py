@@ -10,12 +10,12 @@ from domain.errors import NotPermittedError, RefusedEditsError, SealError
 from domain.identifiers import SecretId
 from domain.limits import SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Remove, Role, SetRole
-from domain.operations.distribution import SecretDistribution
+from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import DocumentSecret, open_body
 from domain.secrets import Gift
-from node.courier import ASK_AGAIN_S
+from node.courier import ASK_AGAIN_S, TURN_S
 from node.document import Document
 from node.node import Node
 from node.owner import DocumentOwner
@@ -487,4 +487,41 @@ async def notices_of(document: Document, node: Node) -> list[Operation]:
         operation
         for operation in await log_of(document)
         if operation.author == node.peer_id and operation.extension.kind == Kind.PREKEY
+    ]
+
+
+async def test_an_ask_that_builds_on_what_the_giver_cannot_read_is_answered_once(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as ada, culm_network.node("mal") as mal:
+        original = await ada.create("notes")
+        hostile = await joined(mal, original)
+        await culm_network.converged()
+        before, asked = len(await gifts_of(original, ada)), secrets_of(original)
+        await hide_text(hostile)
+        published = state_of(hostile).ledger.announcements.prekeys[mal.peer_id]
+        notice = PrekeyNotice(prekey=published.prekey, missing=tuple(asked))
+        await owner_of(hostile).write(Kind.PREKEY, notice)
+        for _ in range(100):
+            await asyncio.sleep(TURN_S)
+            assert len(await gifts_of(original, ada)) <= before + 1
+        assert len(await gifts_of(original, ada)) == before + 1
+
+
+async def hide_text(document: Document) -> None:
+    """Write something under a secret that nobody else is given."""
+    courier, hidden = owner_of(document).courier, DocumentSecret(b"h" * 32)
+    courier._turns = lambda *_: []  # type: ignore[method-assign]
+    state_of(document).keyring.add_secret(hidden)
+    announced = SecretDistribution(secrets=(hidden.secret_id,))
+    await owner_of(document).write(Kind.SECRET_DISTRIBUTION, announced)
+    await document.wait_until(lambda: current(document) == hidden.secret_id)
+    await write(document, "nobody reads this")
+
+
+async def gifts_of(document: Document, node: Node) -> list[Operation]:
+    return [
+        operation
+        for operation in await log_of(document)
+        if operation.author == node.peer_id and operation.extension.kind == Kind.SECRET_DISTRIBUTION
     ]
