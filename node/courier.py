@@ -13,6 +13,7 @@ from typing import Final
 
 from domain import limits
 from domain.codec import CodecError
+from domain.crdt.replica import Replica
 from domain.document import Document
 from domain.errors import NotPermittedError, PairwiseError, SealError
 from domain.founding import new_prekey
@@ -71,7 +72,7 @@ class SecretCourier:
         """By who asked, where it did last, what we have given since. The log does not always say so: what we write
         does not build on an ask that itself builds on what we cannot read."""
         self._noticed: dict[bytes, float] = {}
-        self._seen: tuple[int, int, int, bool] | None = None
+        self._seen: tuple[int, int, int, bool, Replica] | None = None
         self._refused: int | None = None
         """How many control operations there were when nobody would have taken ours."""
         self._gifts: list[tuple[float, Gift]] = []
@@ -220,7 +221,8 @@ class SecretCourier:
         """See what is owed, where something has changed since the last time."""
         ledger, keyring = self._document.ledger, self._document.keyring
         is_blocked = self._document.replica.is_blocked
-        seen = ledger.control_count, len(keyring.secrets), int(now / DAY_S), is_blocked
+        counts = ledger.control_count, len(keyring.secrets), int(now / DAY_S)
+        seen = *counts, is_blocked, self._document.replica  # another has read other things
         if seen == self._seen:
             return
         self._seen = seen
@@ -245,12 +247,13 @@ class SecretCourier:
         self._noticed = noticed
 
     def _givable(self) -> Collection[SecretId]:
-        """Give the secrets that we hold and may give: who may not make any, only those of which we have read."""
-        document = self._document
-        held, role = document.keyring.secrets.keys(), document.role
-        if role is not None and role >= Role.WRITE:
-            return held
-        past, announcements = document.replica.seen(), document.ledger.announcements
+        """Give the secrets that we hold and may give: those of which we have read.
+
+        To give another would be to announce it, which takes a writer; and who does not hear who announced it before,
+        would take it for ours, though its maker was removed.
+        """
+        document, announcements = self._document, self._document.ledger.announcements
+        past, held = document.replica.seen(document.author.control_log), document.keyring.secrets
         return {secret for secret in held if announcements.is_announced(secret, past)}
 
     def _turns(self, gift: Gift, noticed: dict[bytes, float]) -> list[tuple[float, Gift]]:

@@ -10,12 +10,12 @@ from domain.errors import NotPermittedError, RefusedEditsError, SealError
 from domain.identifiers import SecretId
 from domain.limits import SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Remove, Role, SetRole
-from domain.operations.distribution import PrekeyNotice, SecretDistribution
+from domain.operations.distribution import Contents, PrekeyNotice, SecretDistribution
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation
 from domain.sealing import DocumentSecret, open_body
 from domain.secrets import Gift
-from node.courier import ASK_AGAIN_S, TURN_S
+from node.courier import ASK_AGAIN_S, TURN_S, TURNS_MAX
 from node.document import Document
 from node.node import Node
 from node.owner import DocumentOwner
@@ -525,3 +525,42 @@ async def gifts_of(document: Document, node: Node) -> list[Operation]:
         for operation in await log_of(document)
         if operation.author == node.peer_id and operation.extension.kind == Kind.SECRET_DISTRIBUTION
     ]
+
+
+async def test_nobody_hands_on_in_its_own_name_what_a_removed_member_made(
+    culm_network: NodeNetwork,
+) -> None:
+    """She tells one alone of a secret, behind text that this one cannot read: who announced it, others never hear."""
+    async with (
+        culm_network.node("ada") as ada,
+        culm_network.node("bob") as bob,
+        culm_network.node("cyd") as cyd,
+        culm_network.node("eve") as eve,
+    ):
+        original = await ada.create("notes")
+        copy, third = await joined(bob, original), await joined(cyd, original)
+        eves = await joined(eve, original)
+        eve.peers.want(bob.peer_id, bob.addresses)
+        await culm_network.converged()
+        culm_network.partition(("bob", "eve"))
+        made = (DocumentSecret(number.to_bytes(32, "big")) for number in range(1 << 16))
+        known = next(one for one in made if one.secret_id < bytes((1,)))  # the lowest counts
+        await hide_text(eves)
+        state_of(eves).keyring.add_secret(known)
+        prekey = state_of(eves).ledger.announcements.prekeys[bob.peer_id].prekey
+        contents = Contents(secrets=(known,)).encode()
+        parcel = await owner_of(eves).courier._pack(bob.peer_id, prekey, contents)
+        body = SecretDistribution(secrets=(known.secret_id,), readers=((bob.peer_id, parcel),))
+        await owner_of(eves).write(Kind.SECRET_DISTRIBUTION, body)
+        await copy.wait_until(lambda: known.secret_id in secrets_of(copy))
+        await asyncio.sleep(TURN_S * TURNS_MAX)  # he gives it to all
+        await remove(original, eve)
+        await culm_network.crash("eve")
+        culm_network.heal()
+        await culm_network.quiet()
+        await culm_network.converged(original, copy, third)
+        for document in (original, copy, third):
+            assert current(document) not in (known.secret_id, None)
+        await write(third, "not for eve")
+        later = [one for one in await log_of(third) if one.author == cyd.peer_id]
+        assert not any(b"not for eve" in plain for plain in opened(state_of(eves), later))
