@@ -46,7 +46,7 @@ from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
 from domain.secrets import SecretInUse
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)

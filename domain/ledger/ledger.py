@@ -22,9 +22,9 @@ from domain.ledger.counting import Counting
 from domain.ledger.form import LogEnd, check_form, is_genesis
 from domain.ledger.log import LogState, Vector, join
 from domain.ledger.membership import CHANGING_KINDS, Membership, Place
+from domain.ledger.newer import Newer
 from domain.ledger.permission import Permission
 from domain.operations.control import (
-    DOCUMENT_FORMAT,
     Add,
     Claim,
     ControlBody,
@@ -98,6 +98,7 @@ class Ledger:
         self.control_count = 0
         """How many control operations are in: what follows from them stays as it is while this does."""
         self.read_only_reason: str | None = None
+        self._newer = Newer(self.membership)
         self._logs: dict[LogKey, LogState] = {}
         self._by_slot: list[LogState] = []
         self.forks = Forks()
@@ -409,11 +410,8 @@ class Ledger:
         kind, author, seq_num = operation.extension.kind, operation.author, operation.header.seq_num
         self.control_count += 1
         if kind not in KNOWN_CONTROL_KINDS:
-            # From a manager alone: else any member could make a document read-only for everybody.
-            if self.membership.role_at(author, admission.past) == Role.MANAGE:
-                self.read_only_reason = (
-                    f"it holds an operation of kind {kind}, which needs a newer culm"
-                )
+            self._newer.note(kind, author, slot, seq_num, admission.past)
+            self.read_only_reason = self._newer.reason()
             return
         body = decode_body(kind, operation.body)
         if isinstance(body, Claim):
@@ -432,13 +430,14 @@ class Ledger:
             return
         if isinstance(body, Add):
             self.announcements.additions[body.member] = (operation.operation_id, at)
-        if isinstance(body, Genesis) and body.format > DOCUMENT_FORMAT:
-            self.read_only_reason = f"its format is {body.format}, which needs a newer culm"
+        if isinstance(body, Genesis):
+            self._newer.found(body.format)
         past = {**admission.past, slot: seq_num}
         place = Place(slot, seq_num, past)
         self.membership.take(operation.operation_id, author, body, place, admission.need)
         if kind in TAKING_KINDS or self.membership.is_at_odds:
             self.counting.recount()
+        self.read_only_reason = self._newer.reason()
 
     # -- Keeping --
 
@@ -454,13 +453,13 @@ class Ledger:
             self.claims.to_value(),
             self.announcements.to_value(),
             self.control_count,
-            self.read_only_reason,
+            self._newer.to_value(),
         )
 
     @classmethod
     def from_value(cls, document: DocumentId, value: object) -> Self:
         """Read what `to_value` gave."""
-        logs, tips, membership, claims, announcements, count, reason = codec.take_list(
+        logs, tips, membership, claims, announcements, count, newer = codec.take_list(
             value, maximum=7
         )
         ledger = cls(document)
@@ -484,9 +483,8 @@ class Ledger:
         ledger.announcements.restore(announcements)
         ledger._derive_branches(ledger._by_slot)  # for the ids that are claimed
         ledger.control_count = codec.take_int(count, maximum=2**63)
-        ledger.read_only_reason = (
-            None if reason is None else codec.take_text(reason, bytes_max=1024)
-        )
+        ledger._newer = Newer.from_value(ledger.membership, newer)
+        ledger.read_only_reason = ledger._newer.reason()
         return ledger
 
     def managers(self) -> list[PeerId]:

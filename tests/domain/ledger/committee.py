@@ -24,6 +24,7 @@ from tests.strategies import key
 
 INVITES: Final = range(200, 260)
 ROLES: Final = tuple(Role)
+UNKNOWN_KIND: Final = 63
 
 
 def terms_of(
@@ -133,11 +134,15 @@ class Committee:
                 self._invite(member)
             case 8 | 9 if self.invites:
                 self._admit(member, other)
+            case 10 if self.random.random() < 0.2:
+                self._take(member, member.may(UNKNOWN_KIND, b"of a newer version"))
             case _:
                 self._write(member)
 
     def _try(self, member: Member, body: ControlBody) -> bool:
-        operation = member.may(kind_of(body), encode_body(body))
+        return self._take(member, member.may(kind_of(body), encode_body(body)))
+
+    def _take(self, member: Member, operation: Operation | None) -> bool:
         if operation is not None:
             assert member.take([operation]).entered == [operation]
             self.held[member.number].append(operation)

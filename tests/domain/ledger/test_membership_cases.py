@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from domain import codec
 from domain.errors import OperationError
 from domain.identifiers import LogKey
 from domain.ledger.gate import Gate
@@ -19,7 +20,14 @@ from domain.operations.control import (
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
 from tests.domain.ledger.cases import CASES, MANAGE, READ, WRITE, Case, start
-from tests.domain.ledger.committee import INVITES, Member, found_committee, kind_of, terms_of
+from tests.domain.ledger.committee import (
+    INVITES,
+    UNKNOWN_KIND,
+    Member,
+    found_committee,
+    kind_of,
+    terms_of,
+)
 from tests.strategies import key
 
 ORDERS = 8
@@ -55,6 +63,20 @@ def test_void_text_is_told_only_where_something_that_counts_builds_on_it() -> No
         log = ledger.log(LogKey(case.devices["b"].peer, case.devices["b"].log_ids[True]))
         assert log is not None
         assert ledger.counting.told(log.slot) == told
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_former_manager_does_not_make_the_document_read_only(*, is_removed: bool) -> None:
+    case = start(MANAGE, WRITE)
+    a, b = case.devices["a"], case.devices["b"]
+    taken = case.remove("a", "b") if is_removed else case.set_role("a", "b", WRITE)
+    late = case._keep(b.write(UNKNOWN_KIND, b"x"))  # signed later, and says that it was earlier
+    for order in ([late, taken], [taken, late]):
+        ledger = Ledger(a.document)
+        assert not Gate(ledger).admit([*case.written[:-2], *order]).refused
+        assert ledger.read_only_reason is None
+        again = Ledger.from_value(a.document, codec.decode(codec.encode(ledger.to_value())))
+        assert again.read_only_reason is None
 
 
 def code_of(device: Member, body: ControlBody) -> str:

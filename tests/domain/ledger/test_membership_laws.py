@@ -36,6 +36,7 @@ def verdict(ledger: Ledger) -> dict[str, Any]:
         "members": ledger.membership.members(),
         "persons": {peer: ledger.membership.person(peer) for peer in ledger.membership.members()},
         "void": ledger.membership.void(),
+        "read_only": ledger.read_only_reason,
         "counted": {log.key: ledger.counting.counted(log.slot) for log in logs},
         "told": {log.key: ledger.counting.told(log.slot) for log in logs},
     }
@@ -78,6 +79,7 @@ def test_what_is_told_decides_alone(seed: int) -> None:
     assert len(admitted.entered) == len(told)
     assert ledger.membership.members() == whole.membership.members()
     assert ledger.membership.void() == whole.membership.void()
+    assert ledger.read_only_reason == whole.read_only_reason
     for log in ledger.heights():
         mine, theirs = ledger.log(log), whole.log(log)
         assert mine is not None
