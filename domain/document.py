@@ -18,7 +18,8 @@ from domain.account import Account
 from domain.authorship import Author
 from domain.codec import CodecError
 from domain.crdt.engine import apply, is_in_transaction, make_doc, state_of
-from domain.crdt.replica import Judged, Replica
+from domain.crdt.judged import Judged
+from domain.crdt.replica import Replica
 from domain.crdt.walker import is_complete
 from domain.errors import (
     EngineError,

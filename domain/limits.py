@@ -28,6 +28,9 @@ UPDATE_STRUCTS_MAX: Final = 200_000  # a struct costs about 500 bytes in memory:
 UPDATE_CLIENTS_MAX: Final = 64  # every client id stays in the state vector for ever
 UPDATE_DELETE_RANGES_MAX: Final = 200_000
 UPDATE_ANY_DEPTH_MAX: Final = 64  # yrs and Python both recurse
+UPDATE_TYPES_DEPTH_MAX: Final = (
+    128  # yrs recurses where it deletes and prints: so many are well within a stack of 128 KiB
+)
 UPDATE_VALUES_MAX: Final = (
     1_000_000  # a value of 1 byte takes 24 bytes or more in memory: 100 MB at worst
 )

@@ -13,7 +13,8 @@ from collections.abc import (
 from dataclasses import replace
 
 from domain import limits
-from domain.crdt.replica import Judged, Replica
+from domain.crdt.judged import Judged
+from domain.crdt.replica import Replica
 from domain.document import Document
 from domain.errors import SealError, StorageCorruptError, StorageError
 from domain.identifiers import LogKey, OperationId, PeerId, Position

@@ -1,7 +1,7 @@
 """Collects what is known about a document and a peer, so that `domain.explanation` can say why an edit is not there."""
 
 from domain.connectivity.lifecycle import ATTEMPT
-from domain.crdt.replica import Block
+from domain.crdt.judged import Block
 from domain.errors import HandshakeError
 from domain.explanation import (
     Circumstances,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from domain import limits
-from domain.crdt.replica import Judged
+from domain.crdt.judged import Judged
 from domain.devices import write_metadata
 from domain.document import Document
 from domain.errors import (

@@ -13,8 +13,7 @@ Updates are applied in log order per author and after all that they build on: ou
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
 from pycrdt import Doc
@@ -22,9 +21,11 @@ from pycrdt import Doc
 from domain import codec, limits
 from domain.crdt.devices import Devices
 from domain.crdt.engine import apply, coalesce, make_doc, save
+from domain.crdt.ground import Ground
+from domain.crdt.judged import Block, Judged
 from domain.crdt.reissue import rename
 from domain.crdt.renaming import Renaming
-from domain.crdt.walker import ClientSection, Walk, check_update, void_update, walk_update
+from domain.crdt.walker import Walk, check_update, void_update, walk_update
 from domain.errors import EngineError, SealError, UpdateError
 from domain.identifiers import LogKey, OperationId, PeerId, Position, SecretId
 from domain.ledger.ledger import Ledger
@@ -40,25 +41,6 @@ WAITS = "it builds on something that waits"
 CHECK_GROWTH_PARTS = 8  # a saved copy is tried once the document has grown by an eighth
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What became of committed operations.
-
-    Args:
-        applied: Those that are applied now, each with its update (empty for pure merges).
-        refused: Those that no replica applies, with the reason.
-        blocked: Those that wait, with the reason.
-    """
-
-    applied: list[tuple[Operation, bytes]] = field(default_factory=list)
-    refused: list[tuple[Operation, str]] = field(default_factory=list)
-    blocked: list[tuple[Operation, str]] = field(default_factory=list)
-
-    def without_applied(self) -> "Judged":
-        """Keep what is worth telling, and let go of the rest: a whole log can be large."""
-        return Judged(refused=self.refused, blocked=self.blocked)
-
-
 @dataclass(slots=True)
 class _Extent:
     """How much of a content log was judged, and how: `counted` of it as it is, up to `told` as deleted at once."""
@@ -66,19 +48,6 @@ class _Extent:
     judged: int = 0
     counted: int = 0
     told: int = 0
-
-
-class Block(Enum):
-    """Why something that is in the log is not in the document."""
-
-    PAST = "past"
-    """It builds on something that is blocked."""
-    ENGINE = "engine"
-    """pycrdt fails on it."""
-    VERSION = "version"
-    """Its kind belongs to a newer version."""
-    SECRET = "secret"  # noqa: S105 - a reason
-    """The secret that seals it is not here."""
 
 
 class Replica:
@@ -110,6 +79,7 @@ class Replica:
         self._state: bytes | None = None
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
+        self._ground = Ground()
         self.devices = Devices()
         self.renaming = Renaming(ledger, self._ends)
         self._blocked: dict[int, int] = {}
@@ -242,7 +212,7 @@ class Replica:
         except EngineError:
             self.quarantined |= {operation.position}
             raise
-        self._advance(operation.header.seq_num, walk.sections)
+        self._advance(operation.header.seq_num, walk)
         self._unchecked_bytes += len(update)
         self._unsaved.append(operation.position)
         judged.applied.append((operation, update))
@@ -366,9 +336,11 @@ class Replica:
             return steps.before(past.get(state.slot, 0) if state.key != log else seq_num)
 
         check_update(walk, next_clock=next_clock, end_clock=end_clock)
+        self._ground.check(walk)
 
-    def _advance(self, seq_num: int, sections: Sequence[ClientSection]) -> None:
-        for section in sections:
+    def _advance(self, seq_num: int, walk: Walk) -> None:
+        self._ground.take(walk)
+        for section in walk.sections:
             steps = self._ends.get(section.client)
             if steps is None:
                 steps = self._ends[section.client] = Staircase()
@@ -439,7 +411,7 @@ class Replica:
 
     def advance_own(self, walk: Walk, seq_num: int) -> None:
         """Count an own update as part of the log at that place."""
-        self._advance(seq_num, walk.sections)
+        self._advance(seq_num, walk)
 
     def clock_before(self, client: int, seq_num: int) -> int:
         """Give the clock at which a client stood before that operation of its log."""
@@ -473,12 +445,13 @@ class Replica:
             EngineError: The document cannot be encoded.
         """
         ends = [(client, steps.to_value()) for client, steps in self._ends.items()]
-        return (ends, self.state(), self.devices.to_value())
+        return (ends, self._ground.to_value(), self.state(), self.devices.to_value())
 
     def restore(self, value: object) -> bytes:
         """Read what `to_value` gave, and return the state that is in it."""
-        ends, state, devices = codec.take_list(value, maximum=3)
+        ends, ground, state, devices = codec.take_list(value, maximum=4)
         self.devices.restore(devices)
+        self._ground.restore(ground)
         for entry in codec.take_list(ends, maximum=2**32):
             client, steps = codec.take_list(entry, maximum=2)
             self._ends[codec.take_int(client, maximum=limits.CLIENT_ID_MAX)] = Staircase.from_value(

@@ -41,6 +41,11 @@ HAS_PARENT_KEY: Final = 0x20
 HAS_ANY_ORIGIN: Final = HAS_ORIGIN | HAS_RIGHT_ORIGIN
 
 Wait = tuple[int, int, int]  # a struct at this clock refers to (client, clock) of another client
+Named = tuple[int, int] | None  # a client and a clock
+
+Placing = tuple[int, int, Named, Named]
+"""A struct: its clock, its info byte, what it names first and second: origin and right origin, or else its parent, None
+where that is a root."""
 
 
 class ClientSection(NamedTuple):
@@ -69,6 +74,7 @@ class Walk(NamedTuple):
         structs: How many structs there are in all sections.
         delete_ranges: How many ranges of clocks are deleted; a client without any counts as one.
         structs_size: How many bytes the sections take, from the first: the delete set begins there.
+        placings: By client, where each of its structs stands, in the order of their clocks.
     """
 
     sections: tuple[ClientSection, ...]
@@ -77,6 +83,7 @@ class Walk(NamedTuple):
     structs: int
     delete_ranges: int
     structs_size: int
+    placings: dict[int, list[Placing]]
 
     @property
     def is_empty(self) -> bool:
@@ -114,7 +121,8 @@ def walk_update(update: bytes) -> Walk:
         raise UpdateError("too-large", f"{len(update)} bytes, of at most {UPDATE_BYTES_MAX}")
     try:
         references: dict[int, int] = {}
-        sections, structs, structs_size = _read_sections(update, references)
+        placings: dict[int, list[Placing]] = {}
+        sections, structs, structs_size = _read_sections(update, references, placings)
         deletes, delete_ranges, end = _read_deletes(update, structs_size)
     except IndexError:
         raise UpdateError("truncated", "the update ends too early") from None
@@ -127,11 +135,11 @@ def walk_update(update: bytes) -> Walk:
             raise UpdateError("client-id", "a reference to a client id of more than 53 bits")
         if max(references.values()) > CLOCK_MAX:
             raise UpdateError("clock", "a reference to a clock of more than 32 bits")
-    return Walk(sections, references, deletes, structs, delete_ranges, structs_size)
+    return Walk(sections, references, deletes, structs, delete_ranges, structs_size, placings)
 
 
 def _read_sections(
-    data: bytes, references: dict[int, int]
+    data: bytes, references: dict[int, int], placings: dict[int, list[Placing]]
 ) -> tuple[tuple[ClientSection, ...], int, int]:
     count, position = read_varint(data, 0)
     if count > UPDATE_CLIENTS_MAX:
@@ -159,6 +167,7 @@ def _read_sections(
         end, position = walker.read(position, clock, structs)
         sections[client] = ClientSection(client, clock, end, structs)
         waits[client] = walker.waits
+        placings[client] = walker.placings
     if count > 1:
         _check_order(sections, waits)
     return tuple(sections.values()), total, position
@@ -167,7 +176,18 @@ def _read_sections(
 class _StructWalker:
     """Reads the structs of one client."""
 
-    __slots__ = ("budget", "client", "data", "name", "other", "other_name", "references", "waits")
+    __slots__ = (
+        "budget",
+        "client",
+        "data",
+        "name",
+        "named",
+        "other",
+        "other_name",
+        "placings",
+        "references",
+        "waits",
+    )
 
     def __init__(
         self, data: bytes, client: int, name: bytes, references: dict[int, int], budget: Budget
@@ -181,21 +201,28 @@ class _StructWalker:
         self.references = references
         self.budget = budget
         self.waits: list[Wait] = []
+        self.placings: list[Placing] = []
+        self.named: Named = None
 
     def read(self, position: int, clock: int, count: int) -> tuple[int, int]:
         """Read `count` structs, return the clock and the position after them."""
         data, budget, readers = self.data, self.budget, READERS
-        read_reference = self.read_reference
+        read_reference, placings = self.read_reference, self.placings
         for _ in range(count):
             info = data[position]
             position += 1
+            first = second = None
             if info & HAS_ANY_ORIGIN:
                 if info & HAS_ORIGIN:
                     position = read_reference(position, clock)
+                    first = self.named
                 if info & HAS_RIGHT_ORIGIN:
                     position = read_reference(position, clock)
+                    second = self.named
             elif info:
                 position = self.read_parent(position, clock, info)
+                first = self.named
+            placings.append((clock, info, first, second))
             reader = readers.get(info & KIND_BITS, read_length if not info else None)
             if reader is None:
                 raise UpdateError("content", f"a struct of kind {info & KIND_BITS}")
@@ -225,12 +252,14 @@ class _StructWalker:
             raise UpdateError("self-reference", f"clock {clock} refers to clock {named}")
         if named >= self.references.get(client, 0):
             self.references[client] = named + 1
+        self.named = client, named
         return position
 
     def read_parent(self, position: int, clock: int, info: int) -> int:
         """Read what only a struct without origins says: its parent, and its key there."""
         root = self.data[position]
         if root == 1:
+            self.named = None
             position = skip_text(self.data, position + 1)
         elif not root:
             position = self.read_reference(position + 1, clock)

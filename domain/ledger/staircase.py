@@ -1,4 +1,4 @@
-"""A number that only grows along a log, kept in two arrays: 16 bytes a step, whatever the length of the log."""
+"""A number that changes along a log, kept in two arrays: 16 bytes a step, whatever the length of the log."""
 
 from array import array
 from bisect import bisect_left
@@ -9,7 +9,7 @@ from domain import codec
 
 
 class Staircase:
-    """Maps how many operations of a log one has to a number that never falls.
+    """Maps how many operations of a log one has to a number that never falls; or its clocks to one that may.
 
     `before(count)` is the number after the first `count` operations.
     """
@@ -21,7 +21,7 @@ class Staircase:
         self._value = array("Q")
 
     def raise_to(self, seq_num: int, value: int) -> None:
-        """Say that operation `seq_num` (not below any said before) raises the number to `value` (likewise)."""
+        """Say that operation `seq_num` (not below any said before) makes the number `value`."""
         if self._at and self._at[-1] == seq_num:
             self._value[-1] = value
         else:
@@ -39,13 +39,13 @@ class Staircase:
         return self._value[-1] if self._value else 0
 
     def first_at(self, value: int, default: int) -> int:
-        """Give the operation that raises the number to at least that; the default where none does."""
+        """Give the operation that raises a number that never falls to at least that; the default where none does."""
         index = bisect_left(self._value, value)
         return self._at[index] if index < len(self._at) else default
 
     @property
     def steps(self) -> Sequence[int]:
-        """The operations that raised it, ascending."""
+        """The operations that changed it, ascending."""
         return self._at
 
     def to_value(self) -> codec.Value:

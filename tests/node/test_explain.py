@@ -13,8 +13,9 @@ from domain.identifiers import DocumentId, OperationId, PeerId
 from domain.ledger.claim import client_id
 from node import Document, Node, NodeConfig
 from node.simulation import NodeNetwork
+from tests.domain.crdt.encoding import fail_to_apply
 from tests.simulation.hostile import own_update
-from tests.simulation.test_hostile import damaged
+from tests.simulation.test_hostile import POISON, poisoned
 from tests.simulation.village import Village, open_village
 
 Story = Callable[["Two"], Awaitable[None]]
@@ -192,11 +193,13 @@ def test_operations_wait_for_others(seed: int) -> None:
     attack(seed, story)
 
 
-def test_the_engine_fails_on_an_operation(seed: int) -> None:
+def test_the_engine_fails_on_an_operation(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_to_apply(monkeypatch, POISON)
+
     async def story(village: Village) -> None:
         mallory = village.mallory
         good = mallory.update(own_update(mallory))
-        bad = mallory.update(damaged(client_id(mallory.log)), after=good)
+        bad = mallory.update(poisoned(client_id(mallory.log)), after=good)
         await mallory.send(await village.attack(), good, bad)
         await village.alice.until(DocumentDegraded)
         assert explained(village) is Verdict.QUARANTINED

@@ -28,8 +28,11 @@ from domain.operations.operation import Operation, rebuild
 from domain.sync.message import Ack, BodyPart, Done, Have, Join, Nack, PreSync, encode_message
 from domain.sync.wire import OutgoingWire
 from node import Document, Node, NodeConfig
+from tests.domain.crdt.encoding import fail_to_apply, section, string, update
 from tests.simulation.hostile import Hostile, own_update, update_of
 from tests.simulation.village import Village, play, running, until_refused
+
+POISON = b"poison"
 
 
 def with_signature(operation: Operation, signature: bytes) -> Operation:
@@ -243,12 +246,16 @@ def test_unclaimed_client_ids_are_refused(seed: int) -> None:
     play(seed, attack)
 
 
-def test_an_update_that_the_engine_fails_on_is_kept_and_set_aside(seed: int) -> None:
+def test_an_update_that_the_engine_fails_on_is_kept_and_set_aside(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_apply(monkeypatch, POISON)
+
     async def attack(village: Village) -> None:
         connection = await village.attack()
         mallory = village.mallory
         good = mallory.update(own_update(mallory))
-        bad = mallory.update(damaged(client_id(mallory.log)), after=good)
+        bad = mallory.update(poisoned(client_id(mallory.log)), after=good)
         await mallory.send(connection, good, bad)
         (event, *_) = await village.alice.until(DocumentDegraded)
         assert event.operation == bad.operation_id
@@ -259,18 +266,9 @@ def test_an_update_that_the_engine_fails_on_is_kept_and_set_aside(seed: int) -> 
     play(seed, attack)
 
 
-def damaged(client: int) -> bytes:
-    """An update in good form, whose struct hangs on one of the author's that has no room for it (found by mutation)."""
-    head = b"\x01\x01" + _varint(client) + b"\x01\x04\x00"
-    return head + _varint(client) + b"\x00\x02uu\x00"
-
-
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number >= 0x80:
-        data.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*data, number])
+def poisoned(client: int) -> bytes:
+    """An update that the engine is made to fail on."""
+    return update(section(string(POISON), client=client, clock=1))
 
 
 # --- Strangers and invites ---

@@ -69,6 +69,18 @@ def refusal(data: bytes) -> str:
     return caught.value.code
 
 
+def fail_to_apply(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
+    """Make pycrdt fail on updates with a mark in them: none is known that passes our checks and that it fails on."""
+    take = Doc.apply_update
+
+    def failing(doc: Doc[Any], data: bytes) -> None:
+        if mark in data:
+            raise RuntimeError("cannot apply")
+        take(doc, data)
+
+    monkeypatch.setattr(Doc, "apply_update", failing)
+
+
 class Author:
     """A document with every kind of shared type, and the updates that it has made."""
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pycrdt import Array, Doc, Map, Text, XmlElement, XmlFragment, XmlText
 
-from domain.crdt.replica import Judged
+from domain.crdt.judged import Judged
 from domain.crdt.walker import walk_update
 from domain.document import Document
 from domain.errors import OperationError

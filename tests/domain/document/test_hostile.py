@@ -18,7 +18,7 @@ from domain.operations.distribution import SecretDistribution
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
 from domain.sealing import SECRET_BYTES, DocumentSecret
-from tests.domain.crdt.encoding import numbers, section, sized, string, update
+from tests.domain.crdt.encoding import fail_to_apply, numbers, section, sized, string, update
 from tests.domain.document.editors import Editor, content, exchange, found_editors, newcomer, read
 from tests.domain.document.quarrel import change
 
@@ -40,9 +40,15 @@ def refusal_of(reader: Editor, operation: Operation) -> str:
 
 
 def inside_a_text(client: int, *, clock: int) -> bytes:
-    """A struct whose parent is a piece of text: the walker cannot know, and yrs fails on it."""
+    """A struct whose parent is a piece of text: yrs fails on it, unless that has been deleted."""
     struct = b"\x04" + b"\x00" + numbers(client, 0) + sized(b"x")
     return update(section(struct, client=client, clock=clock))
+
+
+def nested(client: int, *, clock: int) -> bytes:
+    """Arrays, each in the one before, and more of them than yrs can delete."""
+    inner = (b"\x07\x00" + numbers(client, clock + each) + b"\x00" for each in range(100_000))
+    return update(section(b"\x07\x01\x01a\x00", *inner, client=client, clock=clock))
 
 
 BAD_UPDATES: dict[str, Callable[[Editor, Editor], bytes]] = {
@@ -57,6 +63,8 @@ BAD_UPDATES: dict[str, Callable[[Editor, Editor], bytes]] = {
             string("x", origin=numbers(client_of(reader), 99)), client=client_of(writer), clock=5
         )
     ),
+    "wrong-parent": lambda writer, _: inside_a_text(client_of(writer), clock=5),
+    "too-deep": lambda writer, _: nested(client_of(writer), clock=5),
     "truncated": lambda *_: b"\x01",
     "trailing": lambda *_: b"\0\0\0",
 }
@@ -77,6 +85,25 @@ def test_update_that_breaks_a_rule_is_refused_by_all(code: str) -> None:
     reader.flush()
     other.receive(reader.log)
     assert read(reader) == read(other)
+
+
+def test_deletion_of_what_an_update_names_makes_no_difference_to_whether_it_is_refused() -> None:
+    writer, deleter, third, early, late = found_editors(5)
+    writer.text.insert(0, "hello")
+    writer.flush()
+    deleter.receive(writer.log)
+    bad = writer.publish(inside_a_text(client_of(writer), clock=5))
+    del deleter.text[0:5]
+    deleter.flush()
+    early.receive([*writer.log, *deleter.log])
+    late.receive([*deleter.log, *writer.log])
+    late.text.insert(0, "builds on both")
+    late.flush()
+    for editor in (early, third):
+        editor.receive([*deleter.log, *writer.log, *late.log])
+        assert bad in editor.log
+        assert not editor.document.replica.is_blocked
+    assert read(early) == read(late) == read(third) == read(early.reopened())
 
 
 def test_foreign_id_may_be_used_only_by_who_claimed_it() -> None:
@@ -191,19 +218,30 @@ def test_control_on_top_of_what_waits_is_not_built_on_either() -> None:
 # -- What the engine fails on --
 
 
-def broken_team() -> tuple[Editor, Editor, Operation]:
+@pytest.fixture
+def broken_team(monkeypatch: pytest.MonkeyPatch) -> tuple[Editor, Editor, Operation]:
     writer, reader, third = found_editors(3)
     writer.text.insert(0, "hello")
     third.text.insert(0, "third ")
     writer.flush()
     third.flush()
     reader.receive([*writer.log, *third.log])
-    bad = writer.publish(inside_a_text(client_of(writer), clock=5))
+    bad = writer.publish(poisoned(writer, clock=5))
+    fail_to_apply(monkeypatch, POISON)
     return writer, reader, bad
 
 
-def test_operation_that_the_engine_fails_on_is_set_aside_and_the_document_goes_on() -> None:
-    _, reader, bad = broken_team()
+POISON = b"poison"
+
+
+def poisoned(editor: Editor, *, clock: int) -> bytes:
+    return update(section(string(POISON), client=client_of(editor), clock=clock))
+
+
+def test_operation_that_the_engine_fails_on_is_set_aside_and_the_document_goes_on(
+    broken_team: tuple[Editor, Editor, Operation],
+) -> None:
+    _, reader, bad = broken_team
     before = read(reader)
     reader.receive([bad])
     assert bad.position in reader.document.replica.quarantined
@@ -220,12 +258,14 @@ def test_operation_that_the_engine_fails_on_is_set_aside_and_the_document_goes_o
     assert content(make_doc(1, reader.document.replica.state())) == read(reader)
 
 
-def test_several_bad_operations_of_one_batch_are_all_set_aside() -> None:
-    _, reader, bad = broken_team()
+def test_several_bad_operations_of_one_batch_are_all_set_aside(
+    broken_team: tuple[Editor, Editor, Operation],
+) -> None:
+    _, reader, bad = broken_team
     others = found_editors(3)[2]
     third = Editor(others.document, others.entropy)
     third.receive(reader.log)
-    worse = third.publish(inside_a_text(client_of(third), clock=6))
+    worse = third.publish(poisoned(third, clock=6))
     third.text.insert(0, "x")
     reader.receive([bad, worse])
     assert {bad.position, worse.position} <= reader.document.replica.quarantined
@@ -234,8 +274,10 @@ def test_several_bad_operations_of_one_batch_are_all_set_aside() -> None:
     assert read(again) == read(reader)
 
 
-def test_pending_and_staged_edits_survive_a_rebuild() -> None:
-    _, reader, bad = broken_team()
+def test_pending_and_staged_edits_survive_a_rebuild(
+    broken_team: tuple[Editor, Editor, Operation],
+) -> None:
+    _, reader, bad = broken_team
     reader.text.insert(0, "staged ")
     staged = reader.stage()
     reader.text.insert(0, "pending ")

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from domain.crdt.replica import Block
+from domain.crdt.judged import Block
 from domain.crdt.walker import decode_state_vector
 from domain.document import Document
 from domain.errors import NotPermittedError
