@@ -17,7 +17,7 @@ from domain import codec, limits
 from domain.account import Account
 from domain.authorship import Author
 from domain.codec import CodecError
-from domain.crdt.engine import apply, is_in_transaction, make_doc, state_of
+from domain.crdt.engine import apply, apply_each, is_in_transaction, make_doc, state_of
 from domain.crdt.judged import Judged
 from domain.crdt.replica import Replica
 from domain.crdt.walker import is_complete
@@ -77,6 +77,7 @@ class Document:
         self.keyring = keyring
         self._start_empty()
         self.on_edit: Callable[[], None] = lambda: None
+        self.on_observers_failed: Callable[[Exception], None] = lambda _: None
         self.events: list[Event] = []
         self._lost: dict[bytes, None] = {}
         self.rebuild_reason: str | None = None
@@ -313,8 +314,8 @@ class Document:
             return
         with self.pending.showing() as updates:
             try:
-                for update in updates:
-                    apply(self.ydoc, update)
+                for failed in apply_each(self.ydoc, updates):
+                    self.on_observers_failed(failed)
             except EngineError as error:
                 self.rebuild_reason = str(error)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
-from domain.crdt.engine import apply
+from domain.crdt.engine import apply_each
 from domain.errors import (
     EngineError,
     InviteError,
@@ -27,6 +27,7 @@ from domain.operations.device import DeviceMetadata
 from domain.operations.kind import Kind
 from node.events import Filter, Listener
 from node.owner import DocumentOwner
+from node.transactions import report_observers
 
 PEERS_LEVEL: Final = re.compile(r"peers:([1-9][0-9]{0,5})")
 
@@ -87,7 +88,8 @@ class Document:
     `ydoc` and what `text`, `map`, `array` and `xml` give are pycrdt's own, with its transactions and observers. An edit
     is visible at once, on disk some milliseconds later (`durable`), and on its way to connected peers then. The event
     `DocumentReloaded` says that `ydoc` is a new object: fetch the handles again. It comes after an open transaction
-    of the old one has ended, up to ten seconds later. Everything here belongs to the thread and the event loop that
+    of the old one has ended, up to ten seconds later. Where an observer fails on what others did, or on an import, the
+    exception goes to the handler of the event loop. Everything here belongs to the thread and the event loop that
     opened the node.
 
     Args:
@@ -175,7 +177,8 @@ class Document:
             raise NotPermittedError("this device may not write in the document")
         owner.document.check_import(update)
         try:
-            apply(owner.document.ydoc, update)
+            for failed in apply_each(owner.document.ydoc, [update]):
+                report_observers(failed)
         except EngineError as error:
             raise UpdateError("engine", str(error)) from None
 

@@ -16,6 +16,7 @@ from domain.portions import coarsened
 from domain.ports.mirror import TextEdit, TextReplica
 from domain.text import apply_edits, utf8_offsets
 from node.document import Document
+from node.transactions import report_observers
 
 BODY: Final = "body"
 """The root text that plain files are mirrored to."""
@@ -77,17 +78,23 @@ class DocumentText(TextReplica):
         handle = self._handle()
         size = 0
         following: tuple[int, int, str] | None = step
-        with failures_translated(), self._document.ydoc.transaction():
-            while following is not None and size < COALESCE_BYTES_MAX:
-                start, end, inserted = following
-                if end > start:
-                    del handle[start:end]
-                if inserted:
-                    handle.insert(start, inserted)
-                size += len(inserted.encode())
-                following = next(steps, None)
-                if following is not None and size + len(following[2].encode()) > COALESCE_BYTES_MAX:
-                    break
+        try:
+            with failures_translated(), self._document.ydoc.transaction():
+                while following is not None and size < COALESCE_BYTES_MAX:
+                    start, end, inserted = following
+                    if end > start:
+                        del handle[start:end]
+                    if inserted:
+                        handle.insert(start, inserted)
+                    size += len(inserted.encode())
+                    following = next(steps, None)
+                    if (
+                        following is not None
+                        and size + len(following[2].encode()) > COALESCE_BYTES_MAX
+                    ):
+                        break
+        except ExceptionGroup as error:  # the edit is made all the same
+            report_observers(error)
         return following
 
     async def durable(self) -> None:

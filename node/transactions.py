@@ -1,4 +1,4 @@
-"""Transactions that an embedder keeps open across an await, and a document that is about to be replaced under them."""
+"""What embedders do in a document: transactions that they keep open across an await, observers that fail."""
 
 import asyncio
 from typing import Final
@@ -16,3 +16,10 @@ async def until_none_open(document: Document) -> None:
     give_up = loop.time() + TRANSACTION_S_MAX
     while document.is_in_transaction and loop.time() < give_up:  # noqa: ASYNC110 - pycrdt does not say
         await asyncio.sleep(limits.COALESCE_S_MAX)
+
+
+def report_observers(error: Exception) -> None:
+    """Say that observers of an embedder failed on what it did not edit itself: as of any callback of the loop."""
+    loop = asyncio.get_running_loop()
+    context = {"message": "observers of a culm document failed", "exception": error}
+    loop.call_soon(loop.call_exception_handler, context)

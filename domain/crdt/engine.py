@@ -19,10 +19,10 @@ REMOTE_ORIGIN = "culm"
 
 @contextmanager
 def failures_translated() -> Iterator[None]:
-    """Turn whatever pycrdt raises into `EngineError`."""
+    """Turn whatever pycrdt raises into `EngineError`, but what observers did: that comes when all is done."""
     try:
         yield
-    except EngineError:
+    except (EngineError, ExceptionGroup):
         raise
     except Exception as error:
         raise EngineError(f"{type(error).__name__}: {error}") from error
@@ -60,9 +60,23 @@ def apply(doc: "Doc[Any]", update: bytes) -> None:
 
     Raises:
         EngineError: It could not be applied; the document may be damaged.
+        ExceptionGroup: It was applied, and observers of the document failed.
     """
     with failures_translated(), doc.transaction(origin=REMOTE_ORIGIN):
         doc.apply_update(update)
+
+
+def apply_each(doc: "Doc[Any]", updates: Iterable[bytes]) -> Iterator["ExceptionGroup[Exception]"]:
+    """Apply updates, each in a transaction of its own; give what observers of the document raised.
+
+    Raises:
+        EngineError: One could not be applied; the document may be damaged.
+    """
+    for update in updates:
+        try:
+            apply(doc, update)
+        except ExceptionGroup as error:
+            yield error
 
 
 def state_of(doc: "Doc[Any]") -> dict[int, int]:
