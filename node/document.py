@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 from pycrdt import Array, Doc, Map, Text, XmlFragment
 
-from domain.crdt.engine import apply_each
+from domain.crdt.engine import apply_each, state_of
+from domain.crdt.walker import is_complete
 from domain.errors import (
     EngineError,
     InviteError,
@@ -169,13 +170,18 @@ class Document:
         Its client ids become ours by a claim, so each must be new here or ours already.
 
         Raises:
-            UpdateError: It is malformed, too large, or brings structs of a client id that belongs to another author.
+            UpdateError: It is malformed, too large, or brings structs of a client id that belongs to another author; or
+                it builds on what is not here: import that first.
             NotPermittedError: This device may not write in the document.
         """
         owner = self._check()
         if not owner.document.may_write:
             raise NotPermittedError("this device may not write in the document")
         owner.document.check_import(update)
+        if not is_complete(update, state_of(owner.document.ydoc)):
+            raise UpdateError(
+                "incomplete", "it builds on, or deletes, what is not here: import that first"
+            )
         try:
             for failed in apply_each(owner.document.ydoc, [update]):
                 report_observers(failed)
