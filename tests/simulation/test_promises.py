@@ -73,6 +73,18 @@ def test_receipt_of_a_connected_peer_comes_within_a_second(seed: int) -> None:
     play(seed, story)
 
 
+def test_edits_are_on_disk_when_durable_returns(seed: int) -> None:
+    async def story(pair: Pair) -> None:
+        stored = pair.alice.disk.content.ledger(pair.document.id).operations
+        for number in range(10):
+            before = len(stored)
+            write(pair.document, str(number))
+            await pair.document.durable("disk")
+            assert len(stored) > before
+
+    play(seed, story)
+
+
 def test_receipt_of_a_peer_comes_only_once_the_peer_has_it(seed: int) -> None:
     async def story(pair: Pair) -> None:
         pair.network.block("alice", "bob")
