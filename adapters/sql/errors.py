@@ -52,6 +52,9 @@ def _locked(path: Path, detail: str) -> StorageError:
     )
 
 
+_BY_CODE: Final[dict[int, _Maker]] = {
+    sqlite3.SQLITE_IOERR_SHMSIZE: _full,  # the first 32 KiB beside the file, without which it is not opened
+}
 _BY_PRIMARY_CODE: Final[dict[int, _Maker]] = {
     sqlite3.SQLITE_FULL: _full,
     sqlite3.SQLITE_READONLY: _read_only,
@@ -81,7 +84,7 @@ def translate(path: Path, error: Exception) -> StorageError:
     if isinstance(origin, OSError) and origin.errno in _BY_ERRNO:
         return _BY_ERRNO[origin.errno](path, detail)
     if isinstance(code, int):
-        maker = _BY_PRIMARY_CODE.get(code & _PRIMARY_CODE_MASK)
+        maker = _BY_CODE.get(code) or _BY_PRIMARY_CODE.get(code & _PRIMARY_CODE_MASK)
         if maker is not None:
             return maker(path, detail)
         detail = f"{detail}, {getattr(origin, 'sqlite_errorname', code)}"

@@ -1,6 +1,7 @@
 """A full disk costs nothing that is stored, is named, and ends when there is space again."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -72,6 +73,21 @@ async def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(small_disk: 
         await check_full_and_recovered(database, ballast.unlink)
     async with open_database(small_disk / "culm.sqlite") as database:
         check_logs_gapless(await read_all(database.store, document_id(1)))
+
+
+async def test_a_database_that_a_full_disk_keeps_from_opening_says_so(small_disk: Path) -> None:
+    path, ballast = small_disk / "culm.sqlite", small_disk / "ballast"
+    async with open_database(path) as database:
+        await database.store.append(document_id(1), make_log(1, 3))
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4_096)):
+            pass
+    with pytest.raises(StorageFullError, match="no space is left"):
+        async with open_database(path):
+            pass
+    ballast.unlink()
+    async with open_database(path) as database:
+        assert len(await read_all(database.store, document_id(1))) == 3
 
 
 async def test_a_full_database_fails_what_does_not_fit_and_nothing_else(tmp_path: Path) -> None:
