@@ -113,7 +113,7 @@ class Documents:
         for document_id, sealed in (await self._environment.store.documents()).items():
             try:
                 await self._load_one(document_id, sealed)
-            except (StorageCorruptError, SealError, EngineError) as error:
+            except (StorageError, SealError, EngineError) as error:
                 extra = {"document": document_id.short, "reason": str(error)}
                 logger.error("documents.damaged", extra=extra)  # noqa: TRY400 - its place says nothing
                 self.damaged[document_id] = error

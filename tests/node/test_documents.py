@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from domain.errors import (
     NodeClosedError,
     NotPermittedError,
     StorageCorruptError,
+    StorageError,
     UnsavedEditsError,
 )
+from domain.identifiers import DocumentId
 from node import Document, Node, NodeConfig
 from node.simulation import NodeNetwork
 from tests.simulation.restoring import restored, until
@@ -70,6 +73,28 @@ async def test_damage_that_keeps_a_device_from_going_on_in_new_logs_is_told(
         culm_network.heal()
         with pytest.raises(NodeClosedError, match="damaged on disk"):
             await until(replica, lambda each: "lost" in str(each.text("body")))
+
+
+async def test_a_document_that_cannot_be_read_keeps_no_other_from_being_opened(
+    culm_network: NodeNetwork,
+) -> None:
+    async with culm_network.node("ada") as node:
+        made = {(await node.create(name)).id for name in ("one", "two", "three")}
+    disk = culm_network._now.find("ada").machine.disk
+    damaged: set[DocumentId] = set()
+    for number in count():
+        disk.fail_read(StorageError("disk I/O error"), after_reads=number)
+        try:
+            node = await culm_network.restart("ada")
+        except StorageError:
+            continue  # what is read then belongs to no document
+        lacking = set(node.damaged_documents())
+        assert {each.id for each in node.documents()} == made - lacking
+        if not lacking:
+            break
+        assert len(lacking) == 1
+        damaged |= lacking
+    assert damaged == made
 
 
 async def test_joining_a_document_that_is_damaged_writes_nothing_over_it(
