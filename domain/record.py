@@ -44,7 +44,7 @@ class Rescue:
         listed = codec.take_list(updates, maximum=2**32)
         return cls(
             discard=discard,
-            updates=tuple(codec.take_bytes(one, maximum=limits.BODY_BYTES_MAX) for one in listed),
+            updates=tuple(codec.take_bytes(one, maximum=limits.RECORD_BYTES_MAX) for one in listed),
         )
 
 
