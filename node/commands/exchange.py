@@ -116,6 +116,8 @@ async def backup(context: CommandContext, arguments: Arguments) -> AsyncGenerato
     path = Path(arguments.text("path"))
     is_replacing = arguments.flag("replace")
     for owner in context.node.owners():
+        if owner.is_closed:
+            continue  # it cannot go on: what is on disk is all there is of it
         await owner.durable()
         # Edits that a backup holds as still to be written again would be written twice.
         await owner.at_rest()

@@ -1,14 +1,16 @@
 """A device that is put back from a backup, and the files that went on without it."""
 
 import asyncio
+import sqlite3
 import tarfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from pycrdt import Doc
 
-from domain.errors import MirrorError
+from domain.errors import MirrorError, NodeClosedError
 from node.commands import mirroring
 from node.commands.handler import NodeCommands
 from tests.node.commanding import done, following, holding, opened
@@ -106,3 +108,23 @@ async def test_backup_holds_no_edits_that_are_still_to_be_written_again(tmp_path
             assert replica._owner.document.record.rescue is None
             await replica.synced()
             assert sorted(str(replica.text("body")).split()) == ["fork", "lost"]
+
+
+async def test_backup_is_made_though_a_document_cannot_go_on(tmp_path: Path) -> None:
+    archive = tmp_path / "backup.tar"
+    async with opened(tmp_path / "here") as here:
+        node = here._context.node
+        good, bad = await node.create("good"), await node.create("bad")
+        good.text("body").insert(0, "kept")
+        text = bad.text("body")
+        with closing(sqlite3.connect(tmp_path / "here" / "culm.sqlite3")) as database:
+            database.execute("UPDATE operations SET row_check = x'00' WHERE document = 2")
+            database.commit()
+        bad.map("more")["within"] = Doc()  # is refused, so that everything is read again
+        with pytest.raises(NodeClosedError, match="damaged on disk"):
+            await bad.durable()
+        text.insert(0, "unsaved")
+        await done(here, "backup", path=str(archive))
+        await node.forget(bad.id)
+    async with restored(archive, tmp_path / "restored") as again:
+        assert (await done(again, "cat", document="good"))["text"] == "kept"
