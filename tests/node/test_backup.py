@@ -100,7 +100,7 @@ async def test_backup_holds_no_edits_that_are_still_to_be_written_again(tmp_path
         async with restored(first, tmp_path / "restored") as again:
             replica = await again._context.node.document(original.id)
             replica.text("body").insert(0, "fork ")
-            while replica._owner.document.record.rescue is None:  # noqa: ASYNC110 - nothing tells of it
+            while not replica._owner.guard.renewals:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
             await done(again, "backup", path=str(second))
         async with restored(second, tmp_path / "twice") as last:
