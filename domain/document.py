@@ -289,9 +289,6 @@ class Document:
         except EngineError as error:
             self.rebuild_reason = str(error)
             return Judged()
-        if self.ledger.claims.contested:
-            self.ledger.claims.contested.clear()
-            self.rebuild_reason = "a client id was claimed twice"
         for _, update in judged.applied:
             self.pending.defer(update)
         self.show()
@@ -301,6 +298,9 @@ class Document:
         """Have the document rebuilt, if something that is in it counts no longer, or the other way round."""
         if self.replica.is_outdated:
             self.rebuild_reason = "a change of membership has changed what counts"
+        if self.replica.hangs_on(self.ledger.claims.contested):
+            self.rebuild_reason = "a client id was claimed twice"
+        self.ledger.claims.contested.clear()
         return self.rebuild_reason is not None
 
     @property
@@ -434,9 +434,6 @@ class Document:
         admitted = self.gate.replay(operations)
         if len(admitted.entered) != len(operations):
             raise StorageCorruptError(f"the stored log of document {self.document.short} has gaps")
-        if any(self.replica.next_clock(client) for client in self.ledger.claims.contested):
-            self.rebuild_reason = "a client id was claimed twice"
-        self.ledger.claims.contested.clear()
         self.account.commit(operations)
         if self._look_for_outdated():
             return Judged()

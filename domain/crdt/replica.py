@@ -80,6 +80,7 @@ class Replica:
         self._doc: Doc[Any] | None = None
         self._ends: dict[int, Staircase] = {}
         self._ground = Ground()
+        self._has_refused_foreign = False
         self.devices = Devices()
         self.renaming = Renaming(ledger, self._ends)
         self._blocked: dict[int, int] = {}
@@ -122,6 +123,10 @@ class Replica:
         if not outdated:
             self._counting_version = counting.version
         return outdated
+
+    def hangs_on(self, clients: Iterable[int]) -> bool:
+        """Whether it made a difference so far to whom some client ids belong."""
+        return any(self._has_refused_foreign or self.next_clock(client) for client in clients)
 
     def note_own(self, operations: Iterable[Operation]) -> None:
         """Count own operations, whose edits are in already, as seen."""
@@ -197,6 +202,7 @@ class Replica:
             if self._builds_on_blocked(past):  # ours, and not to be placed without that after all
                 self._block(operation, Block.PAST, WAITS, judged)
             else:
+                self._has_refused_foreign |= error.code == "foreign-client"
                 self.note([operation])
                 judged.refused.append((operation, str(error)))
             return
@@ -445,11 +451,18 @@ class Replica:
             EngineError: The document cannot be encoded.
         """
         ends = [(client, steps.to_value()) for client, steps in self._ends.items()]
-        return (ends, self._ground.to_value(), self.state(), self.devices.to_value())
+        return (
+            ends,
+            self._has_refused_foreign,
+            self._ground.to_value(),
+            self.state(),
+            self.devices.to_value(),
+        )
 
     def restore(self, value: object) -> bytes:
         """Read what `to_value` gave, and return the state that is in it."""
-        ends, ground, state, devices = codec.take_list(value, maximum=4)
+        ends, has_refused_foreign, ground, state, devices = codec.take_list(value, maximum=5)
+        self._has_refused_foreign = codec.take_bool(has_refused_foreign)
         self.devices.restore(devices)
         self._ground.restore(ground)
         for entry in codec.take_list(ends, maximum=2**32):

@@ -19,7 +19,15 @@ from domain.operations.kind import Kind
 from domain.operations.operation import Operation, decode_operation
 from domain.sealing import SECRET_BYTES, DocumentSecret
 from tests.domain.crdt.encoding import fail_to_apply, numbers, section, sized, string, update
-from tests.domain.document.editors import Editor, content, exchange, found_editors, newcomer, read
+from tests.domain.document.editors import (
+    REPLAY_OPERATIONS,
+    Editor,
+    content,
+    exchange,
+    found_editors,
+    newcomer,
+    read,
+)
 from tests.domain.document.quarrel import change
 
 
@@ -383,6 +391,51 @@ def test_content_of_a_contested_id_is_judged_again() -> None:
     straight = newcomer(one, 9)
     straight.receive([*winner.log, *loser.log])
     assert read(straight) == read(reader) == read(reader.reopened())
+
+
+def test_id_that_nobody_used_is_no_reason_to_read_the_document_anew() -> None:
+    one, two, reader = found_editors(3)
+    reader.text.insert(0, "text")
+    reader.flush()
+    claims = [claim_of(editor, 77) for editor in (one, two)]
+    claims.sort(key=lambda claim: claim.operation_id, reverse=True)
+    watched = reader.document.ydoc
+    for claim in claims:
+        reader.receive([claim])
+    assert not reader.document.replica.is_blocked
+    assert reader.document.ydoc is watched
+
+
+def test_content_that_was_refused_for_its_id_counts_once_the_id_is_its_own() -> None:
+    for client in range(77, 177):
+        one, two, reader = found_editors(3)
+        first = claim_of(one, client)
+        second = claim_of(two, client)
+        two.publish(update(section(string("mine"), client=client)))
+        for _ in range(REPLAY_OPERATIONS):
+            two.publish(update())
+        early = list(two.log)
+        third = claim_of(two, client)
+        if third.operation_id < first.operation_id < second.operation_id:
+            break
+    else:
+        pytest.fail("no such ids")
+    reader.receive(one.log)
+    reader.receive(early)
+    assert str(reader.text) == ""
+    kept = reader.reopened()
+    for editor in (reader, kept):
+        editor.receive([third])
+        assert str(editor.text) == "mine"
+        assert read(editor.reopened()) == read(editor)
+    straight = newcomer(one, 9)
+    straight.receive([*two.log, *one.log])
+    assert read(straight) == read(reader)
+
+
+def claim_of(editor: Editor, client: int) -> Operation:
+    claim = Claim(log_id=editor.content_log.log_id, clients=(client,))
+    return editor.write_control(Kind.CLAIM, claim)
 
 
 def test_derived_id_that_somebody_claimed_before_stays_its_own() -> None:
