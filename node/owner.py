@@ -46,7 +46,7 @@ from node.news import MemberNews
 from node.persistence import Persistence
 from node.receipts import Receipts
 from node.sorting import Sorting
-from node.transactions import report_observers
+from node.transactions import called_in, report_observers
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class DocumentOwner:
         self.ending = "the document is closed"
         self._members = MemberNews(document, publish)
         self._of_own_logs: list[Incoming] = []
-        document.on_edit = self._take_edit
+        document.on_edit = called_in(asyncio.get_running_loop(), self._take_edit)
         document.on_observers_failed = report_observers
         self.used = (0, 0.0)
         """When it was used last, for comparing: since the node started, or before, by what its logs say."""
