@@ -98,15 +98,15 @@ def owed(ledger: Ledger, own: PeerId, held: Collection[SecretId]) -> list[Gift]:
     announcements, members = ledger.announcements, ledger.membership.members()
     if members.get(own, Role.PULL) < Role.READ:
         return []
-    current = current_secret(ledger, held)
+    current, ours = current_secret(ledger, held), sorted(held)
     readers: dict[tuple[SecretId, ...], list[PeerId]] = {}
     pullers: list[PeerId] = []
     for peer, role in sorted(members.items()):
         if peer == own:
             continue
         if role >= Role.READ:
-            lacked = announcements.lacked_by(peer, ledger.past_at)
-            given = sorted(lacked.intersection(held))
+            # Of those that we hold alone: others may announce any number that nobody has.
+            given = [one for one in ours if announcements.is_lacked_by(peer, one, ledger.past_at)]
             for first in range(0, len(given), SECRETS_PER_DISTRIBUTION_MAX):
                 some = tuple(given[first : first + SECRETS_PER_DISTRIBUTION_MAX])
                 readers.setdefault(some, []).append(peer)

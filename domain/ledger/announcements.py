@@ -137,14 +137,13 @@ class Announcements:
                 latest.append((secret, past_of(place)))
         return min((secret for secret, _ in latest), default=None)
 
-    def lacked_by(self, peer: PeerId, past_of: PastOf) -> frozenset[SecretId]:
-        """Give the secrets that a device which may read was never given, or has asked for since it was."""
-        lacked = set()
-        for secret, history in self.secrets.items():
-            given = history.readers.get(peer)
-            if not history.is_held_by(peer) or self._asks(peer, secret, given, past_of):
-                lacked.add(secret)
-        return frozenset(lacked)
+    def is_lacked_by(self, peer: PeerId, secret: SecretId, past_of: PastOf) -> bool:
+        """Whether a device which may read was never given a secret, or has asked for it since it was."""
+        history = self.secrets.get(secret)
+        if history is None:
+            return False
+        given = history.readers.get(peer)
+        return not history.is_held_by(peer) or self._asks(peer, secret, given, past_of)
 
     def lacks_discovery_key(self, peer: PeerId, secret: SecretId, past_of: PastOf) -> bool:
         """Whether a device that may not read was not told where others meet under a secret, or asks again since."""
