@@ -29,7 +29,8 @@ class Counting:
     def __init__(self, membership: Membership, logs: Sequence[LogState]) -> None:
         self._membership = membership
         self._logs = logs
-        self._void_from: dict[int, int] = {}
+        self._counted: dict[int, int] = {}
+        self._is_stale = False
         self._told: dict[int, int] | None = None
         self.version = 0
         """Grows whenever an operation that was here before may have begun or ceased to count, or to be told."""
@@ -38,6 +39,14 @@ class Counting:
     def void_slots(self) -> Collection[int]:
         """The logs of which not everything counts."""
         return self._void_from.keys()
+
+    @property
+    def _void_from(self) -> dict[int, int]:
+        """The logs of which not everything counts, each with the first operation that does not."""
+        if self._is_stale:
+            self._is_stale = False
+            self._counted = self._count_all()
+        return self._counted
 
     def counted(self, slot: int) -> int:
         """Give how many operations of a log count, from its first; changes of membership beyond may count as well."""
@@ -64,6 +73,8 @@ class Counting:
 
     def take(self, log: LogState, past: Vector) -> None:
         """Take the last operation of a log into account; `past` is its causal past, itself included."""
+        if self._is_stale:
+            return  # all will be counted
         if self._void_from:
             self._told = None
             self.version += 1  # what it builds on may be told from now on
@@ -76,15 +87,21 @@ class Counting:
             self.version += 1
 
     def recount(self) -> None:
-        """Count all logs anew, since the changes of membership that count may have changed."""
+        """Count all logs anew once that is asked for, since the changes of membership that count may have changed.
+
+        At each of many that come together it would take a minute for some hundreds, which any member can write.
+        """
+        self._is_stale = True
+        self._told = None
+        self.version += 1
+
+    def _count_all(self) -> dict[int, int]:
         void_from: dict[int, int] = {}
         for log in self._logs:  # what a branch goes on from comes before it
             first = log.base if log.parent in void_from else self._first_void(log)
             if first < log.count:
                 void_from[log.slot] = first
-        self._void_from = void_from
-        self._told = None
-        self.version += 1
+        return void_from
 
     def _does_count(self, log: LogState, seq_num: int, past: Vector) -> bool:
         author, need = log.key.author, _need(log)
