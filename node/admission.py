@@ -49,6 +49,7 @@ class InviteAdmission:
         publish: Callable[[Event], None],
     ) -> None:
         self._environment = environment
+        self._own = environment.key.peer
         self._owners = owners
         self._publish = publish
         self._being_admitted: dict[OperationId, set[PeerId]] = {}
@@ -66,7 +67,7 @@ class InviteAdmission:
             return None
         refusal = self._why_not(owner, peer, join)
         if refusal is None:
-            found = owner.document.ledger.membership.invitation_by_key(join.invite_key)
+            found = owner.document.ledger.membership.invitation_by_key(join.invite_key, self._own)
             assert found is not None
             if found[1].terms.confirm:
                 return self._wait(owner, peer, join, begin)
@@ -89,10 +90,11 @@ class InviteAdmission:
         membership = owner.document.ledger.membership
         if not _is_sound(owner, peer, join):
             return "forged"
-        found = membership.invitation_by_key(join.invite_key)
+        found = membership.invitation_by_key(join.invite_key, self._own)
         if found is None:
             is_of_another = any(
-                other.document.ledger.membership.invitation_by_key(join.invite_key) is not None
+                other.document.ledger.membership.invitation_by_key(join.invite_key, self._own)
+                is not None
                 for other in self._owners()
             )
             return "other-document" if is_of_another else "refused"
@@ -106,7 +108,7 @@ class InviteAdmission:
         return "used" if uses >= invitation.terms.uses else None
 
     async def _add(self, owner: DocumentOwner, peer: PeerId, join: Join) -> str | None:
-        found = owner.document.ledger.membership.invitation_by_key(join.invite_key)
+        found = owner.document.ledger.membership.invitation_by_key(join.invite_key, self._own)
         assert found is not None
         invite, invitation = found
         add = Add(

@@ -203,12 +203,22 @@ class Membership:
         invite = additions[-1].invite if additions else None
         return self._invitations[invite.operation_id] if invite is not None else None
 
-    def invitation_by_key(self, key: PeerId) -> tuple[OperationId, Invitation] | None:
-        """Find the invite operation that published a key."""
-        for operation_id, invitation in self._invitations.items():
-            if invitation.terms.key == key:
-                return operation_id, invitation
-        return None
+    def invitation_by_key(self, key: PeerId, own: PeerId) -> tuple[OperationId, Invitation] | None:
+        """Find the invite operation that published a key; of several, as anybody can repeat one, the least doubtful.
+
+        That is our own, or else one that took a manager.
+        """
+        published = sorted(
+            self._by_key.get(key, ()),
+            key=lambda one: (
+                one.author != own,
+                one.need < Role.MANAGE,
+                one.depth,
+                one.operation_id,
+            ),
+        )
+        found = [(one.operation_id, self._invitations[one.operation_id]) for one in published]
+        return found[0] if found else None
 
     def latest_invitations(self, now_us: int) -> Iterator[Invitation]:
         """Give the invites by which somebody may still join, those that came last first."""

@@ -341,10 +341,10 @@ def test_each_device_uses_an_invite_once() -> None:
     assert code_of(founder, founder.draft(Kind.ADD, again)) == "already-member"
     membership = founder.ledger.membership
     assert membership.uses(invite) == 2
-    by_key = membership.invitation_by_key(INVITE_KEY.peer)
+    by_key = membership.invitation_by_key(INVITE_KEY.peer, founder.peer)
     assert by_key is not None
     assert by_key == (invite, membership.invitation(invite))
-    assert membership.invitation_by_key(key(8).peer) is None
+    assert membership.invitation_by_key(key(8).peer, founder.peer) is None
     assert founder.ledger.managers() == [founder.peer]
 
 

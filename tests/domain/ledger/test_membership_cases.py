@@ -19,7 +19,7 @@ from domain.operations.control import (
 )
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
-from tests.domain.ledger.cases import CASES, MANAGE, READ, WRITE, Case, start
+from tests.domain.ledger.cases import CASES, MANAGE, PULL, READ, WRITE, Case, start
 from tests.domain.ledger.committee import (
     INVITES,
     UNKNOWN_KIND,
@@ -116,6 +116,20 @@ def test_invite_with_the_id_of_a_member_for_its_key_gives_no_power_over_that_mem
         member = case.devices[letter]
         case.invite("d", member.number, READ, person=d.peer)
         assert code_of(d, Remove(member=member.peer)) == "not-permitted"
+
+
+def test_invite_that_repeats_the_key_of_another_does_not_stand_in_for_it() -> None:
+    case = start(PULL, MANAGE)
+    a, b, c = (case.devices[letter] for letter in "abc")
+    again = case.invite(
+        "b", INVITES[31], PULL, person=b.peer
+    )  # its key is in clear, once it is used
+    invite = case.invite("a", INVITES[31], WRITE)
+    case.see("c", again, invite)
+    for manager in (a, c):
+        found = c.ledger.membership.invitation_by_key(key(INVITES[31]).peer, manager.peer)
+        assert found is not None
+        assert found[0] == invite.operation_id
 
 
 def test_device_with_the_key_of_an_invite_for_its_id_does_not_revoke_it() -> None:
