@@ -109,10 +109,22 @@ def _check_target(context: CommandContext, invite: Invite, given: str, *, merge:
 async def _sync(
     context: CommandContext, document: Document, quiet_s_max: float
 ) -> AsyncGenerator[Answer, None]:
-    """Wait until the content is here, as long as something arrives."""
+    """Wait until the content is here, as long as something arrives.
+
+    Raises:
+        DialError: Nobody sends it.
+        NodeClosedError: The document was forgotten, or the node stops.
+    """
     runtime = context.node.runtime
     owner = next(each for each in context.node.owners() if each.document.document == document.id)
-    task = runtime.spawn(document.synced(), f"sync {document.id.short}")
+    is_synced = False
+
+    async def work() -> None:
+        nonlocal is_synced
+        await document.synced()
+        is_synced = True
+
+    task = runtime.spawn(work(), f"sync {document.id.short}")
     received, quiet_s = -1, 0.0
     try:
         while not task.done():
@@ -129,6 +141,8 @@ async def _sync(
                 yield {"event": "syncing", "received": received, "announced": announced}
     finally:
         task.cancel()
+    if not is_synced:
+        raise NodeClosedError("the document was closed before its content was here")
 
 
 # -- Sharing --
