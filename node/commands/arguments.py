@@ -1,6 +1,7 @@
 """The arguments of a command, checked as they are taken: they come as JSON from another process."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from domain.errors import UsageError
 
@@ -42,6 +43,31 @@ class Arguments:
         if value is not None and not isinstance(value, str):
             raise self._wrong(name, "a text")
         return value
+
+    def path(self, name: str) -> Path:
+        """Give the path of a file, which need not be there.
+
+        Raises:
+            UsageError: It is no path, or nothing can be found out about it.
+        """
+        path = self.optional_path(name)
+        if path is None:
+            raise self._wrong(name, "missing")
+        return path
+
+    def optional_path(self, name: str) -> Path | None:
+        """Give the path of a file, which need not be there, or None; see `path`."""
+        text = self.optional_text(name)
+        if text is None:
+            return None
+        path = Path(text)
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the path {text!r} cannot be used: {error}") from None
+        return path
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Give a list of texts, empty where there is none."""

@@ -32,7 +32,7 @@ UPDATE_SUFFIXES: Final = frozenset({".yjs", ".bin", ".update", ".v1"})
 async def export(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Write a document to a file, as one Yjs update or as the text of its body."""
     document = await context.open(arguments.text("document"))
-    path = Path(arguments.text("path"))
+    path = arguments.path("path")
     wanted = arguments.optional_text("format") or UPDATE
     if wanted == UPDATE:
         data = save(document.ydoc)
@@ -57,7 +57,7 @@ async def import_file(
     context: CommandContext, arguments: Arguments
 ) -> AsyncGenerator[Answer, None]:
     """Read a file, a Yjs update or a text, into a new document or one that is there; durable at the end."""
-    path = Path(arguments.text("path"))
+    path = arguments.path("path")
     data = await asyncio.to_thread(_read, path)
     content = _content(path, data, arguments.optional_text("format"))
     into = arguments.optional_text("into")
@@ -113,7 +113,7 @@ def _read(path: Path) -> bytes:
 
 async def backup(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Write the database as of now, and the keys, to one file for its owner alone."""
-    path = Path(arguments.text("path"))
+    path = arguments.path("path")
     is_replacing = arguments.flag("replace")
     for owner in context.node.owners():
         if owner.is_closed:

@@ -38,7 +38,7 @@ async def join(context: CommandContext, arguments: Arguments) -> AsyncGenerator[
     """Join a document and wait for its content; with a file, mirror it there until cancelled."""
     text = arguments.text("invite")
     quiet_s_max = arguments.number("timeout_s", SYNC_S_MAX)
-    given = arguments.optional_text("path")
+    given = arguments.optional_path("path")
     merge = arguments.flag("merge")
     share = _check_target(context, Invite.decode(text), given, merge=merge) if given else None
     found: list[Document] = []
@@ -55,7 +55,7 @@ async def join(context: CommandContext, arguments: Arguments) -> AsyncGenerator[
         yield describe_document(document) | {"synced": True}
         return
     context.shares.save(share)
-    work = Mirroring(context=context, share=share, path=Path(given), document=document, merge=merge)
+    work = Mirroring(context=context, share=share, path=given, document=document, merge=merge)
     async with aclosing(work.run({})) as answers:
         async for answer in answers:
             yield answer
@@ -90,9 +90,8 @@ async def _join(
         raise failures[0]
 
 
-def _check_target(context: CommandContext, invite: Invite, given: str, *, merge: bool) -> Share:
+def _check_target(context: CommandContext, invite: Invite, path: Path, *, merge: bool) -> Share:
     """Look at the file before the invite is used: it must not hold something else."""
-    path = Path(given)
     share = context.shares.find(_real(path))
     if share is not None and share.document == invite.document:
         return share
@@ -150,7 +149,7 @@ async def _sync(
 
 async def share(context: CommandContext, arguments: Arguments) -> AsyncGenerator[Answer, None]:
     """Found a document from a file, or go on with the one that it follows, and mirror it until cancelled."""
-    path = Path(arguments.text("path"))
+    path = arguments.path("path")
     known = context.shares.find(_real(path))
     document = await _resume(context, known)
     if document is None:
@@ -223,8 +222,8 @@ def _check_source(path: Path) -> None:
 def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise MirrorError(f"there is no folder {path.parent}: make it first")
-    if path.is_dir():
-        raise MirrorError(f"{path} is a folder: give the path of a file")
+    if path.exists() and not path.is_file():
+        raise MirrorError(f"{path} is not a plain file: give the path of one")
 
 
 def _real(path: Path) -> str:
