@@ -4,6 +4,7 @@ It survives that the document is loaded anew (`DocumentReloaded`): its handle of
 is another object. What it does not do: decide when to read or write, or keep anything.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ class DocumentText(TextReplica):
         places = [
             place for edit in edits for place in (edit.position, edit.position + edit.deleted)
         ]
-        offsets = utf8_offsets(text, places)
+        offsets = _past_embedded(self._handle(), text, utf8_offsets(text, places))
         steps = _steps(edits, offsets)
         step = next(steps, None)
         while step is not None:
@@ -143,6 +144,29 @@ class DocumentText(TextReplica):
 def _content(text: Text) -> str:
     with failures_translated():
         return str(text)
+
+
+def _past_embedded(handle: Text, text: str, offsets: Sequence[int]) -> Sequence[int]:
+    """Find the places in a text that has things embedded, as pictures are: to the engine each is a place more.
+
+    What is inserted comes after them; those that a deletion only touches stay.
+    """
+    with failures_translated():
+        if len(handle) == len(text.encode()):
+            return offsets
+        pieces = [piece for piece, _ in handle.diff()]
+    embedded: list[int] = []
+    offset = 0
+    for piece in pieces:
+        if isinstance(piece, str):
+            offset += len(piece.encode())
+        else:
+            embedded.append(offset)
+    found: list[int] = []
+    for start, end in zip(offsets[::2], offsets[1::2], strict=True):
+        before = bisect_right(embedded, start)
+        found += [start + before, end + max(before, bisect_left(embedded, end))]
+    return found
 
 
 def _check_encodable(edits: Sequence[TextEdit]) -> None:

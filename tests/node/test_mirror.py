@@ -1,4 +1,5 @@
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -105,6 +106,40 @@ async def _ended(replica: DocumentText) -> bool:
     with pytest.raises(NodeClosedError):
         await replica.changed()
     return True
+
+
+def boundaries(text: Text) -> list[int]:
+    """All places of a text where something can be embedded."""
+    places = [0]
+    for piece, _ in text.diff():
+        for each in piece if isinstance(piece, str) else "?":
+            places.append(places[-1] + len(each.encode()))
+    return places
+
+
+def pictures(text: Text) -> int:
+    return sum(not isinstance(piece, str) for piece, _ in text.diff())
+
+
+async def test_edit_finds_its_place_beside_pictures(seed: int) -> None:
+    chance = random.Random(seed)
+    async with document_on(machine()) as document:
+        replica, text = DocumentText(document), document.text(BODY)
+        for _ in range(100):
+            wanted = "".join(chance.choices("ab\n\xe9\N{SNAKE}", k=chance.randrange(10)))
+            replica.edit(difference(replica.read(), wanted))
+            assert replica.read() == wanted
+            text.insert_embed(chance.choice(boundaries(text)), {"picture": 1})
+
+
+async def test_edit_beside_a_picture_leaves_it() -> None:
+    async with document_on(machine(), "abc") as document:
+        replica, text = DocumentText(document), document.text(BODY)
+        for place in (0, 2, 5):
+            text.insert_embed(place, {"picture": 1})
+        for wanted in ("ab", "abd", "xabd", "bd"):
+            replica.edit(difference(replica.read(), wanted))
+            assert (replica.read(), pictures(text)) == (wanted, 3)
 
 
 async def test_large_edit_is_made_in_transactions_of_64_kib() -> None:
