@@ -17,7 +17,13 @@ from typing import Final
 from adapters.control.address import short_address
 from adapters.control.error import RemoteCommandError
 from adapters.control.frame import Answer, Done, Failed, Request, decode_request, encode_reply
-from domain.errors import CulmError, DataDirectoryInUseError, StorageError, UsageError
+from domain.errors import (
+    CulmError,
+    DataDirectoryInUseError,
+    NodeClosedError,
+    StorageError,
+    UsageError,
+)
 from domain.limits import (
     CONTROL_CONNECTIONS_MAX,
     CONTROL_REQUEST_BYTES_MAX,
@@ -114,8 +120,13 @@ class ControlServer:
                 await self._carry_out(reader, writer, task.cancel)
             elif count < 2 * CONTROL_CONNECTIONS_MAX:
                 await self._refuse(reader, writer, UsageError("the node is busy: try again"))
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the caller has gone, or the server stops; Python 3.11 would log a cancelled task as an error
+        except ConnectionError:
+            pass  # the caller has gone
+        except (
+            asyncio.CancelledError
+        ):  # so, or the server stops; Python 3.11 would log it as an error
+            if self._server is None:
+                writer.write(_failed(NodeClosedError("the node was stopped before this was done")))
         finally:
             self._serving.discard(task)
             writer.close()

@@ -234,7 +234,7 @@ class TestConversation:
             await anext(answers)
             await server.close()
             assert handler.running == 0
-            with pytest.raises(NodeClosedError):
+            with pytest.raises(NodeClosedError, match="was stopped"):
                 await anext(answers)
 
     async def test_a_caller_that_vanishes_cancels_its_command(
