@@ -31,7 +31,7 @@ from node.archive import RECORD_LABEL, DocumentArchive
 from node.courier import SecretCourier
 from node.environment import Environment
 from node.owner import DocumentOwner
-from node.runtime import Runtime
+from node.runtime import Runtime, do_together
 from node.stored import to_stored
 from node.stuck import StuckWatch
 
@@ -240,14 +240,20 @@ class Documents:
         del self.damaged[document]
 
     async def close(self) -> list[str]:
-        """Bring all documents to disk; list what could not be, for a person. From now on none is opened."""
+        """Bring all documents to disk; list what could not be, for a person. From now on none is opened.
+
+        All at once: the store commits them together, and none waits for the time that another has.
+        """
         self._is_closed = True
         unsaved: list[str] = []
-        for owner in self:
-            try:
-                async with asyncio.timeout(CLOSE_S_MAX):
-                    await owner.close()
-            except (CulmError, TimeoutError) as error:
-                name = owner.document.record.name
-                unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")
+        await do_together(_close(owner, unsaved) for owner in self)
         return unsaved
+
+
+async def _close(owner: DocumentOwner, unsaved: list[str]) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_S_MAX):
+            await owner.close()
+    except (CulmError, TimeoutError) as error:
+        name = owner.document.record.name
+        unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")

@@ -6,7 +6,7 @@ that nobody expected takes the node down with it, loudly: going on in an unknown
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -72,6 +72,16 @@ class Runtime:
         self._is_ending = True
         for task in tuple(self._tasks):
             task.cancel()
+
+
+async def do_together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do several things side by side, also while a runtime ends; return when all are done.
+
+    An error of one, or a cancellation, ends the others first.
+    """
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(work)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import pytest
 from domain.errors import CulmError, NodeClosedError, UnknownDocumentError, UnsavedEditsError
 from domain.events import DocumentFailed
 from node import Document
+from node.cli.execution import STOP_S_MAX
 from node.simulation import NodeNetwork
 
 STEPS = (0, 1, 2, 3, 5, 8, 13, 21, 34)
@@ -135,3 +136,18 @@ async def test_failed_document_keeps_no_other_from_being_saved(culm_network: Nod
             await network.restart("bob")
         again = await network.restart("bob")
         assert words(await again.document(other.id)) == ["kept"]
+
+
+async def test_node_with_many_documents_closes_in_the_time_that_it_has(
+    culm_network: NodeNetwork,
+) -> None:
+    network, loop = culm_network, asyncio.get_running_loop()
+    async with network.node("ada") as ada:
+        documents = [await ada.create(f"notes {number}") for number in range(5)]
+        network._now.find("ada").machine.disk.write_s = (60.0, 60.0)
+        for document in documents:
+            write(document, "never saved")
+        asked_at = loop.time()
+        with pytest.raises(UnsavedEditsError, match=r"notes 0.*notes 4"):
+            await network.restart("ada")
+        assert loop.time() - asked_at < STOP_S_MAX
