@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from domain.errors import InviteError
+from domain.limits import INVITE_TEXT_BYTES_MAX
 from node.cli.failure import ExitCode, say_error
 from node.cli.invocation import Invocation
 from node.cli.output import say, say_json
@@ -111,6 +113,20 @@ def follow(
 def shower(invocation: Invocation, show: Callable[[Answer], None]) -> Callable[[Answer], None]:
     """Show the one answer of a command, as JSON if that is wanted."""
     return say_json if invocation.wants_json else show
+
+
+def typed_invite(text: str) -> str:
+    """Give the invite that was typed; `-` reads a line of stdin, as far as an invite can be long.
+
+    Raises:
+        InviteError: There is no text.
+    """
+    if text != "-":
+        return text.strip()
+    try:
+        return sys.stdin.readline(2 * INVITE_TEXT_BYTES_MAX).strip()
+    except UnicodeDecodeError:
+        raise InviteError("malformed", "this is no invite: it is no text") from None
 
 
 def listed(value: object) -> list[object]:

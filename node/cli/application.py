@@ -21,6 +21,7 @@ from node.cli.answering import (
     follow,
     listed,
     shower,
+    typed_invite,
 )
 from node.cli.failure import ExitCode, failures_reported
 from node.cli.invocation import Invocation, command
@@ -140,8 +141,11 @@ def join(
     ] = 30.0,
 ) -> None:
     """Join a document with an invite, and wait until its content is here; with a FILE, keep both equal until Ctrl-C."""
-    text = sys.stdin.readline() if invite == "-" else invite
-    arguments: dict[str, object] = {"invite": text.strip(), "timeout_s": timeout, "merge": merge}
+    arguments: dict[str, object] = {
+        "invite": typed_invite(invite),
+        "timeout_s": timeout,
+        "merge": merge,
+    }
     with Progress("joining") as progress:
         if file is not None:
             arguments["path"] = str(file.absolute())

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from domain.errors import UsageError
-from node.cli.answering import Answer, DocumentName, application, carry_out, dicts, listed, shower
+from node.cli.answering import (
+    Answer,
+    DocumentName,
+    application,
+    carry_out,
+    dicts,
+    listed,
+    shower,
+    typed_invite,
+)
 from node.cli.failure import ExitCode
 from node.cli.invocation import Invocation, command
 from node.cli.output import answer, plain, say, short, table
@@ -123,9 +132,8 @@ def revoke(
     invite: Annotated[str, typer.Argument(help="The invite; - reads it from stdin.")],
 ) -> None:
     """Take the power of an invite: nobody can join with it any more. Who has joined stays."""
-    text = sys.stdin.readline() if invite == "-" else invite
     show = shower(invocation, lambda given: answer(f"{short(given['invite'])} revoked"))
-    arguments = {"document": document, "invite": text.strip()}
+    arguments = {"document": document, "invite": typed_invite(invite)}
     carry_out(invocation, "revoke", arguments, show, reach="network", alone=TOLD_LATER)
 
 

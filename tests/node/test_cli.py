@@ -307,6 +307,27 @@ def test_command_bears_streams_that_are_closed(here: Path, closed: str) -> None:
     assert [each["name"] for each in said(here, "documents")["documents"]] == ["notes"]
 
 
+@pytest.mark.parametrize("given", ["/dev/zero", "text"])
+@pytest.mark.parametrize("words", [("join", "-"), ("revoke", "notes", "-")])
+def test_what_is_no_invite_is_not_read_for_ever(
+    here: Path, tmp_path: Path, words: tuple[str, ...], given: str
+) -> None:
+    call(here, "create", "notes")
+    (tmp_path / "text").write_bytes(b"culm1\xff\n")
+    with (tmp_path / given).open() as stdin:
+        failed = subprocess.run(
+            command(here, words),
+            env=environment(PYTHONIOENCODING="utf-8:strict"),
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S,
+            check=False,
+        )
+    assert failed.returncode == ExitCode.USAGE
+    assert "this is no invite" in failed.stderr
+
+
 @pytest.mark.parametrize("words", [("--version",), ("nonsense", "--json")])
 def test_answer_that_cannot_be_written_is_a_failure_in_one_line(words: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
