@@ -97,7 +97,6 @@ class Ledger:
         self.announcements = Announcements()
         self.control_count = 0
         """How many control operations are in: what follows from them stays as it is while this does."""
-        self.read_only_reason: str | None = None
         self._newer = Newer(self.membership)
         self._logs: dict[LogKey, LogState] = {}
         self._by_slot: list[LogState] = []
@@ -125,6 +124,11 @@ class Ledger:
             for log in self._by_slot
             if log.tip is not None
         }
+
+    @property
+    def read_only_reason(self) -> str | None:
+        """Why nobody may write here, as something needs a newer culm; None where nothing does."""
+        return self._newer.reason(self.counting, self.control_count)
 
     @property
     def timestamp_us(self) -> int:
@@ -411,7 +415,6 @@ class Ledger:
         self.control_count += 1
         if kind not in KNOWN_CONTROL_KINDS:
             self._newer.note(kind, author, slot, seq_num, admission.past)
-            self.read_only_reason = self._newer.reason()
             return
         body = decode_body(kind, operation.body)
         if isinstance(body, Claim):
@@ -437,7 +440,6 @@ class Ledger:
         self.membership.take(operation.operation_id, author, body, place, admission.need)
         if kind in TAKING_KINDS or self.membership.is_at_odds:
             self.counting.recount()
-        self.read_only_reason = self._newer.reason()
 
     # -- Keeping --
 
@@ -484,7 +486,6 @@ class Ledger:
         ledger._derive_branches(ledger._by_slot)  # for the ids that are claimed
         ledger.control_count = codec.take_int(count, maximum=2**63)
         ledger._newer = Newer.from_value(ledger.membership, newer)
-        ledger.read_only_reason = ledger._newer.reason()
         return ledger
 
     def managers(self) -> list[PeerId]:

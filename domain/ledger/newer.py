@@ -1,14 +1,15 @@
 """What a newer culm wrote into a document, which this one must not go on writing in.
 
-Whether an operation of a kind that is unknown here makes the document read-only depends on its author: a manager, as of
-its causal past, of whom no change that counts has taken that at the same time. Else any member could put an end to all
-writing, and who once managed the document could as well, by pretending not to have heard of its demotion.
+An operation of a kind that is unknown here makes the document read-only if it counts and its author is a manager: as of
+its causal past, and of whom no change that counts has taken that at the same time. Else any member could put an end to
+all writing, and who once managed the document could as well, by pretending not to have heard of its demotion.
 """
 
 from typing import NamedTuple, Self
 
 from domain import codec, limits
 from domain.identifiers import PeerId
+from domain.ledger.counting import Counting
 from domain.ledger.log import Vector
 from domain.ledger.membership import Membership
 from domain.operations.control import DOCUMENT_FORMAT, Role
@@ -35,22 +36,34 @@ class Newer:
         self._membership = membership
         self._format = DOCUMENT_FORMAT
         self._unknown: list[_Unknown] = []
+        self._found_at: int | None = None
+        self._reason: str | None = None
 
     def found(self, document_format: int) -> None:
         """Note the format that a document was founded with."""
-        self._format = document_format
+        self._format, self._found_at = document_format, None
 
     def note(self, kind: int, author: PeerId, slot: int, seq_num: int, past: Vector) -> None:
         """Note a control operation of an unknown kind; `past` is its causal past, itself included."""
         if self._membership.role_at(author, past) == Role.MANAGE:
             self._unknown.append(_Unknown(kind, author, slot, seq_num, dict(past)))
 
-    def reason(self) -> str | None:
-        """Say why nobody writes here, by the changes of membership that count now; None where anybody may."""
+    def reason(self, counting: Counting, control_count: int) -> str | None:
+        """Say why nobody writes here; None where anybody may.
+
+        Args:
+            counting: What counts now.
+            control_count: How many control operations there are; while that is the same, so is the answer.
+        """
+        if self._found_at != control_count:
+            self._reason, self._found_at = self._find_reason(counting), control_count
+        return self._reason
+
+    def _find_reason(self, counting: Counting) -> str | None:
         if self._format > DOCUMENT_FORMAT:
             return f"its format is {self._format}, which needs a newer culm"
         for one in self._unknown:
-            if self._is_by_a_manager(one):
+            if one.seq_num < counting.counted(one.slot) and self._is_by_a_manager(one):
                 return f"it holds an operation of kind {one.kind}, which needs a newer culm"
         return None
 

@@ -13,6 +13,7 @@ from domain.crdt.walker import walk_update
 from domain.errors import NodeClosedError, UsageError
 from domain.events import EditsSaved
 from domain.limits import COALESCE_BYTES_MAX, MIB, STAGED_OPERATIONS_MAX, TEXT_EDITS_MAX
+from domain.operations.control import DOCUMENT_FORMAT
 from domain.portions import portions
 from domain.ports.mirror import TextEdit, TextReplica
 from domain.text import apply_edits, difference
@@ -62,7 +63,7 @@ class TestDocumentText(TextReplicaContract):
         DocumentText(self.document).edit(edits)
 
     async def forbid_writing(self, replica: TextReplica) -> None:
-        self.document._owner.document.ledger.read_only_reason = "a newer version wrote here"
+        self.document._owner.document.ledger._newer.found(DOCUMENT_FORMAT + 1)
 
     async def fill_disk(self, replica: TextReplica) -> None:
         self.machine.disk.fill()
