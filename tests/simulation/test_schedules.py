@@ -25,7 +25,7 @@ from tests.simulation.stage import Mode, make_stage
 ROOT = Path(__file__).parents[2]
 SEEDS = {Mode.MESSAGES: 300, Mode.DATAGRAMS: 20}
 CHUNKS = 6  # a failure names its seed; fewer chunks start fewer processes
-PROCESSES = 1  # beside the other half of the tests; of its own, since this one has grown
+PROCESSES = 2
 CHUNK_S_MAX = 600
 
 
