@@ -59,6 +59,9 @@ HELD_BACK_MAX = (
     8  # what a joiner says while its code is compared: its heights, of which there are none
 )
 ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
+SAME_DIGESTS_S = (
+    10.0  # both may say them twice when a connection begins; next they come after 48 s or more
+)
 
 
 class Exchange:
@@ -99,6 +102,8 @@ class Exchange:
         self._acks: dict[LogKey, int] = {}
         self._acks_due: float | None = None
         self._given: dict[LogKey, int] = {}
+        self._compared: tuple[bytes, bytes] | None = None
+        self._compared_at = 0.0
         self.done_exchange = 0
         self.refusal: str | None = None
         self.code: str | None = None
@@ -122,6 +127,16 @@ class Exchange:
         number = self._session.open()
         self._bell.ring()
         return number
+
+    def compare(self, ours: bytes, theirs: bytes) -> None:
+        """Compare heights with the peer, as digests differ; unless they are the very same as a moment ago.
+
+        What was said about those is on its way: heights that are said again would have everything sent again.
+        """
+        now = self._clock.now()
+        if (ours, theirs) != self._compared or now - self._compared_at >= SAME_DIGESTS_S:
+            self._compared, self._compared_at = (ours, theirs), now
+            self.open()
 
     async def assume_equal(self, *, is_new: bool) -> None:
         """Take it that the peer has what we have, as its digest says; its acknowledgement may have been lost."""

@@ -239,9 +239,10 @@ class Link:
                 return  # the peer knows before us that we are a member: it is told how far we are once we know, too
             exchange = self.attach(owner)
             self.announce(owner)
-        if theirs != _digest(owner):
+        ours = _digest(owner)
+        if theirs != ours:
             if is_member:
-                exchange.open()
+                exchange.compare(ours, theirs)
         elif is_member:
             await exchange.assume_equal(is_new=is_new)
 
