@@ -259,9 +259,8 @@ class SecretCourier:
     def _turns(self, gift: Gift, noticed: dict[bytes, float]) -> list[tuple[float, Gift]]:
         """Cut a gift up by when its parts are our turn; who has no prekey cannot be given anything yet."""
         by_due: dict[float, list[PeerId]] = {}
-        given = {
-            (secret, bool(gift.readers)) for secret in gift.secrets
-        }  # it has readers or pullers
+        is_for_readers = bool(gift.readers)  # else for pullers: never both
+        given = {(secret, is_for_readers) for secret in gift.secrets}
         for peer in (*gift.readers, *gift.pullers):
             if self._prekey_of(peer) is not None and not given <= self._given_since(peer):
                 by_due.setdefault(noticed[peer] + self._turn(peer) * TURN_S, []).append(peer)

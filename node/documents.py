@@ -124,9 +124,8 @@ class Documents:
             Document(self._environment.key, document_id, DocumentRecord.decode(plain), Keyring())
         )
         if not owner.document.heights:
-            with suppress(
-                StorageError
-            ):  # a full disk: it is no document, and forgotten at another start
+            # On a full disk it is forgotten at another start: it is no document.
+            with suppress(StorageError):
                 await self._delete(owner)
 
     async def open(self, document: Document) -> DocumentOwner:

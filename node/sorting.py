@@ -123,21 +123,23 @@ class Sorting:
         begun: dict[PeerId, int] = {}
         for incoming in taken:
             operation, author = incoming.operation, incoming.operation.author
-            if operation.header.seq_num or ledger.log(operation.log) or author != incoming.source:
-                kept.append(incoming)
-                continue
-            if author not in begun:
-                begun[author] = ledger.logs_of(author) + gate.logs_begun_by(author)
-            begun[author] += 1
-            if begun[author] > limits.LOGS_FROM_AUTHOR_MAX:
-                self._refuse_log(incoming)
-            else:
-                kept.append(incoming)
+            begins = operation.header.seq_num == 0 and ledger.log(operation.log) is None
+            if begins and author == incoming.source:
+                if author not in begun:
+                    begun[author] = ledger.logs_of(author) + gate.logs_begun_by(author)
+                if not self._takes_log(incoming, begun[author]):
+                    continue
+                begun[author] += 1
+            kept.append(incoming)
         return kept
 
-    def _refuse_log(self, incoming: Incoming) -> None:
+    def _takes_log(self, incoming: Incoming, logs: int) -> bool:
+        """Whether to take one more log or branch of its author, who has so many, from who brings it; else refuse it."""
+        if incoming.operation.author != incoming.source or logs < limits.LOGS_FROM_AUTHOR_MAX:
+            return True
         reason = f"too-many-logs: the device has begun {limits.LOGS_FROM_AUTHOR_MAX} or more"
         self.refuse(incoming.operation, reason, incoming)
+        return False
 
     async def sort_out(self, admitted: Admitted, by_id: ByOperation) -> None:
         """Deal with what did not enter: refused operations, forks, and what waits for something that is stored."""
@@ -163,9 +165,7 @@ class Sorting:
             return  # it waited here, and comes again
         if self._set_aside_behind(incoming):
             return
-        logs = self._document.ledger.logs_of(operation.author)
-        if operation.author == incoming.source and logs >= limits.LOGS_FROM_AUTHOR_MAX:
-            self._refuse_log(incoming)
+        if not self._takes_log(incoming, self._document.ledger.logs_of(operation.author)):
             return
         is_known = incoming.operation.branch is not None
         try:

@@ -122,9 +122,8 @@ class ControlServer:
                 await self._refuse(reader, writer, UsageError("the node is busy: try again"))
         except ConnectionError:
             pass  # the caller has gone
-        except (
-            asyncio.CancelledError
-        ):  # so, or the server stops; Python 3.11 would log it as an error
+        except asyncio.CancelledError:
+            # The same, or the server stops; raised, Python 3.11 would log it as an error.
             if self._server is None:
                 writer.write(_failed(NodeClosedError("the node was stopped before this was done")))
         finally:

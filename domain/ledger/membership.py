@@ -208,17 +208,19 @@ class Membership:
 
         That is our own, or else one that took a manager.
         """
-        published = sorted(
-            self._by_key.get(key, ()),
+        published = self._by_key.get(key)
+        if not published:
+            return None
+        chosen = min(
+            published,
             key=lambda one: (
                 one.author != own,
                 one.need < Role.MANAGE,
                 one.depth,
                 one.operation_id,
             ),
-        )
-        found = [(one.operation_id, self._invitations[one.operation_id]) for one in published]
-        return found[0] if found else None
+        ).operation_id
+        return chosen, self._invitations[chosen]
 
     def latest_invitations(self, now_us: int) -> Iterator[Invitation]:
         """Give the invites by which somebody may still join, those that came last first."""

@@ -146,8 +146,7 @@ async def _listen(
     except (OSError, ValueError, NetworkError):
         network = make("[::]:0")
         await network.start()
-        with suppress(
-            OSError
-        ):  # a full disk keeps no node from running; next time it has another port
+        # A full disk keeps no node from running; next time it has another port.
+        with suppress(OSError):
             remembered.write_text(network.addresses[0].rpartition(":")[2])
     return network
