@@ -19,6 +19,7 @@ from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.pairing import confirmation_code
 from domain.ports.network import Channel
+from domain.sync.forwarding import Acknowledgements, Forwarding
 from domain.sync.message import Join, JoinPending
 from domain.sync.session import (
     ExchangeDone,
@@ -53,12 +54,9 @@ OPERATION_BYTES = (
     256  # about what an operation takes on the wire besides its body; a full page of them is bulk
 )
 BAD_SIGNATURE = "bad-signature"
-FORWARD_S = 0.050  # others' operations wait so long for the peer to get them from their author
-FORWARD_JITTER_S = 0.025
 HELD_BACK_MAX = (
     8  # what a joiner says while its code is compared: its heights, of which there are none
 )
-ACKNOWLEDGE_S = 0.025  # to peers that did not send what is acknowledged
 SAME_DIGESTS_S = (
     10.0  # both may say them twice when a connection begins; next they come after 48 s or more
 )
@@ -98,9 +96,9 @@ class Exchange:
         self._bell = Bell()
         self._ignored = 0
         self._asked_from: dict[LogKey, int] = {}
-        self._held: dict[LogKey, float] = {}
-        self._acks: dict[LogKey, int] = {}
-        self._acks_due: float | None = None
+        waits = owner.forwarding_waits  # of members alone: there are any number of others
+        self._forwarding = Forwarding(waits.setdefault(peer, {}) if self._is_member() else {})
+        self._acknowledgements = Acknowledgements()
         self._given: dict[LogKey, int] = {}
         self._compared: tuple[bytes, bytes] | None = None
         self._compared_at = 0.0
@@ -168,25 +166,23 @@ class Exchange:
     ) -> None:
         """Hear of operations that are now on disk: send them on and acknowledge them, at once or a little later."""
         now = self._clock.now()
-        acks_due = now + ACKNOWLEDGE_S
         self._is_asking &= self.owner.document.role is None  # let in, and perhaps out again soon
         own = self.owner.document.key.peer
         for operation in operations:
             log, source = operation.log, sources.get(operation.operation_id)
             if operation.author == own and source is None:
                 continue  # just written; one that a peer gives back to a restored device is received like any other
-            self._acks[log] = operation.header.seq_num + 1
-            if source == self.peer:
-                acks_due = now
-                self._given[log] = operation.header.seq_num + 1
-            elif operation.author != self.peer:
-                self._held.setdefault(log, now + FORWARD_S + self._draw_jitter_s())
-        if self._acks:
-            self._acks_due = acks_due if self._acks_due is None else min(self._acks_due, acks_due)
+            count, is_first = operation.header.seq_num + 1, source == self.peer
+            is_author = operation.author == self.peer
+            self._acknowledgements.note(log, count, is_first=is_first, is_author=is_author, now=now)
+            if is_first:
+                self._given[log] = count
+            elif not is_author:
+                self._forwarding.hold(log, now=now, share=self._share())
         self._bell.ring()
 
-    def _draw_jitter_s(self) -> float:
-        return FORWARD_JITTER_S * self._entropy.draw(1)[0] / 255
+    def _share(self) -> float:
+        return self._entropy.draw(1)[0] / 255
 
     # -- Writing --
 
@@ -205,8 +201,8 @@ class Exchange:
 
     async def _wait_for_more(self) -> None:
         now, loop = self._clock.now(), asyncio.get_running_loop()
-        held = self._held.values() if self._may_serve() else ()
-        dues = [due for due in (*held, self._acks_due) if due is not None]
+        next_due = self._forwarding.next_due if self._may_serve() else None
+        dues = [due for due in (next_due, self._acknowledgements.due) if due is not None]
         if dues:
             self._bell.ring_at(loop.time() + max(0.0, min(dues) - now))
         await self._bell.wait()
@@ -217,10 +213,9 @@ class Exchange:
             # Who sends an operation holds it, and everything before it in its log: that is a receipt as well.
             given, self._given = self._given, {}
             await self.owner.take_acknowledgement(self.peer, given, is_complete=False)
-        if self._acks_due is not None and self._acks_due <= now:
+        for is_wanted, counts in self._acknowledgements.take(now=now).items():
             if self._is_member():
-                self._session.acknowledge(self._acks)
-            self._acks, self._acks_due = {}, None
+                self._session.acknowledge(counts, is_wanted=is_wanted)
         for lane in Lane:
             for message in self._session.take_messages(lane):
                 await self._channels[lane].send(message)
@@ -249,11 +244,10 @@ class Exchange:
 
     async def _serve(self) -> bool:
         """Send some of what the peer lacks, or say that this was all; False when there was nothing to do."""
-        now = self._clock.now()
-        self._held = {log: due for log, due in self._held.items() if due > now}
+        if self._session.owes_done:
+            self._forwarding.release()
         needed = self._session.needed()
-        self._held = {log: due for log, due in self._held.items() if log in needed}
-        wanted = {log: count for log, count in needed.items() if log not in self._held}
+        wanted = self._forwarding.ready(needed, now=self._clock.now())
         if not wanted:
             if self._session.owes_done and not needed:
                 self._session.finish()
@@ -263,7 +257,6 @@ class Exchange:
         heights = self._heights()
         if self._session.owes_done:
             self._session.announce(sum(heights[log].count - count for log, count in wanted.items()))
-            self._held.clear()
         rewinds, recent = self._session.rewinds, self.owner.archive.recent.since(wanted)
         if recent is not None and not self._session.owes_done:
             await self._send(recent, rewinds)  # live edits wait for nobody's turn
@@ -321,9 +314,16 @@ class Exchange:
                 self._session.is_stranger = self.is_stranger()
                 if self._hold_back(data, lane):
                     continue
+                rewinds = self._session.rewinds
                 for output in self._session.receive(data, lane):
                     await self._take(output)
-                self._bell.ring()
+                # What is only brought or acknowledged makes nothing more to be sent.
+                if (
+                    self._session.backlog
+                    or self._session.owes_done
+                    or self._session.rewinds > rewinds
+                ):
+                    self._bell.ring()
                 if self._session.backlog > BACKLOG_MESSAGES_MAX:
                     raise PeerError(
                         CloseCode.RESOURCES, "the peer takes no answers to what it sends"
@@ -367,9 +367,8 @@ class Exchange:
                 await self.owner.deliver(
                     Incoming(operation, self.peer, self._reject, self._return_corrupt)
                 )
-            case HeightsChanged(counts, is_complete, tips):
-                await self.owner.receipts.compare(self.peer, counts, tips)
-                await self.owner.take_acknowledgement(self.peer, counts, is_complete=is_complete)
+            case HeightsChanged():
+                await self._take_heights(output)
             case OperationsAnnounced(operations):
                 self.announced += operations
             case ExchangeDone(exchange):
@@ -386,6 +385,15 @@ class Exchange:
                 await self.owner.tell_changed()
             case StrangerIgnored() | ForkSuspected() | SendingPaused():
                 self._take_trouble(output)
+
+    async def _take_heights(self, heard: HeightsChanged) -> None:
+        now, counts = self._clock.now(), heard.counts
+        if heard.is_wanted is not None:
+            known = self.owner.document.heights
+            for log in (each for each in counts if each in known):
+                self._forwarding.hear(log, is_wanted=heard.is_wanted, now=now, share=self._share())
+        await self.owner.receipts.compare(self.peer, counts, heard.tips)
+        await self.owner.take_acknowledgement(self.peer, counts, is_complete=heard.is_complete)
 
     def _take_trouble(self, output: StrangerIgnored | ForkSuspected | SendingPaused) -> None:
         match output:

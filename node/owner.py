@@ -87,6 +87,8 @@ class DocumentOwner:
         self.on_cut: dict[Callable[[], object], None] = {}
         """Called when the ends of logs were deleted here, for which others have something else."""
         self.on_change: Callable[[], None] = lambda: None
+        self.forwarding_waits: dict[PeerId, dict[PeerId, float]] = {}
+        """For how long what others wrote waits before it goes on to a peer, by author; see `Forwarding`."""
         self.body_bytes = 0
         """Bytes of all content that we wrote, before sealing."""
         self.content_count = 0

@@ -177,21 +177,29 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """So many operations of these logs are on the sender's disk."""
+    """So many operations of these logs are on the sender's disk.
+
+    `is_wanted` says whether it wants more of them from the receiver at once, or only what does not come otherwise; None
+    leaves that as it is.
+    """
 
     TAG: ClassVar[int] = 5
     counts: tuple[tuple[LogReference, int], ...]
+    is_wanted: bool | None = None
 
     def fields(self) -> tuple[Value, ...]:
         """Give what follows the tag."""
-        return (self.counts,)
+        return (self.counts, self.is_wanted)
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
         """Check what follows the tag."""
-        (counts,) = fields
+        counts, is_wanted = fields
         listed = codec.take_list(counts, maximum=limits.HAVE_LOGS_MAX)
-        return cls(counts=tuple(_take_count(entry) for entry in listed))
+        return cls(
+            counts=tuple(_take_count(entry) for entry in listed),
+            is_wanted=None if is_wanted is None else codec.take_bool(is_wanted),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

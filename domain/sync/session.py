@@ -106,12 +106,14 @@ class OperationArrived:
 class HeightsChanged:
     """What the peer holds is now known better: `counts` as it said, not clamped to what we have.
 
-    Where that is complete, `tips` gives the last operation of each log there.
+    Where that is complete, `tips` gives the last operation of each log there; where it is not, `is_wanted` whether the
+    peer wants more of those logs from us at once, or only what does not come otherwise, unless it leaves that as it is.
     """
 
     counts: Mapping[LogKey, int]
     is_complete: bool
     tips: Mapping[LogKey, OperationId] = field(default_factory=dict)
+    is_wanted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +269,15 @@ class SyncSession:
             {log: height.count for log, height in heights if self._said.get(log) != height.count}
         )
 
-    def acknowledge(self, logs: Mapping[LogKey, int]) -> None:
-        """Say that so many operations of these logs are on our disk."""
+    def acknowledge(self, logs: Mapping[LogKey, int], *, is_wanted: bool | None = None) -> None:
+        """Say that so many operations of these logs are on our disk, and whether we want more from the peer."""
         listed = list(logs.items())
         for at in range(0, len(listed), limits.HAVE_PAGE_LOGS_MAX):
-            page = listed[at : at + limits.HAVE_PAGE_LOGS_MAX]
-            self.say(Ack(counts=tuple((self._refer(log), count) for log, count in page)))
+            page = tuple(
+                (self._refer(log), count)
+                for log, count in listed[at : at + limits.HAVE_PAGE_LOGS_MAX]
+            )
+            self.say(Ack(counts=page, is_wanted=is_wanted))
 
     def reject(self, log: LogKey, seq_num: int, reason: str) -> None:
         """Say that an operation came damaged or is not acceptable."""
@@ -396,7 +401,7 @@ class SyncSession:
             case Ack():
                 counts = {self._resolve(log): count for log, count in message.counts}
                 self._theirs.update(counts)
-                yield HeightsChanged(counts, is_complete=False)
+                yield HeightsChanged(counts, is_complete=False, is_wanted=message.is_wanted)
             case Have():
                 yield from self._receive_have(message)
             case Done():

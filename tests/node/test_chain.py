@@ -1,15 +1,18 @@
-"""Three nodes of which two never meet: what one writes reaches the other through the third, once."""
+"""Three nodes, of which two never meet, or all do: what one writes reaches the others, and hardly ever twice."""
 
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 
-from adapters.simulation.link import TraceEvent, TraceKind
+import pytest
+
+from adapters.simulation.link import LinkOptions, TraceEvent, TraceKind
 from adapters.simulation.loop import run
 from adapters.simulation.network import SimulatedNetwork
 from adapters.simulation.world import SimulatedMachine, SimulatedWorld
 from domain.events import ConnectionActive
 from domain.identifiers import LogKey
+from domain.sync.forwarding import JITTER, LATE_S, LATE_S_MAX
 from domain.sync.message import CompactOperation, decode_message
 from node import Document, Node, NodeConfig
 from node.wiring.simulated import simulated_adapters
@@ -166,16 +169,26 @@ def test_in_a_quiet_network_each_operation_crosses_each_way_once_and_never_comes
     assert_no_echo(sent)
 
 
-def test_three_that_are_all_connected_send_each_operation_to_each_once(seed: int) -> None:
+async def until_all_connected(a: Place, c: Place) -> None:
+    """Connect A and C, too, which have met B so far."""
+    a.node.peers.want(c.node.peer_id, c.node.addresses)
+    async with asyncio.timeout(WAIT_S):
+        async for event in c.node.events():
+            if isinstance(event, ConnectionActive) and event.peer == a.node.peer_id:
+                return
+
+
+@pytest.mark.parametrize("delay_s", [0.001, 0.02, 0.2])
+def test_three_that_are_all_connected_send_each_operation_to_each_once(
+    seed: int, delay_s: float
+) -> None:
+    """However long the ways are; but the first two of each author, which go the old way too until that is told."""
+
     async def play(network: SimulatedNetwork, seed: int) -> None:
+        for one, other in ("ab", "bc", "ac"):
+            network.set_link(one, other, LinkOptions(delay_s=delay_s))
         a, b, c = await open_three(network, seed)
-        a.node.peers.want(c.node.peer_id, c.node.addresses)
-        connected = 0
-        async with asyncio.timeout(WAIT_S):
-            async for event in c.node.events():
-                connected += isinstance(event, ConnectionActive) and event.peer == a.node.peer_id
-                if connected:
-                    break
+        await until_all_connected(a, c)
         await asyncio.sleep(WRITING_SINCE_S - network.loop.time())
         for number in range(WORDS):
             for place in (a, b, c):
@@ -188,7 +201,33 @@ def test_three_that_are_all_connected_send_each_operation_to_each_once(seed: int
 
     sent = operations_sent(with_trace(play, seed), WRITING_SINCE_S)
     assert any(sender == "a" and receiver == "c" for sender, receiver, *_ in sent)
-    assert_no_echo(sent)
+    assert_no_echo([entry for entry in sent if entry[3] > 1])
+
+
+def test_where_a_way_dies_silently_the_next_operation_comes_late_and_others_at_once(
+    seed: int,
+) -> None:
+    async def play(network: SimulatedNetwork, seed: int) -> None:
+        a, b, c = await open_three(network, seed)
+        await until_all_connected(a, c)
+        for number in range(5):
+            a.write(f"before{number}")
+            await c.until_has(f"before{number}")
+            await asyncio.sleep(1)
+        network.block("a", "c")
+        took_s = []
+        for number in range(10):
+            wrote_at = network.loop.time()
+            a.write(f"after{number}")
+            await c.until_has(f"after{number}")
+            took_s.append(network.loop.time() - wrote_at)
+        assert took_s[0] <= LATE_S_MAX * (1 + JITTER) + 0.2
+        assert took_s[0] >= LATE_S
+        assert max(took_s[1:]) < 0.2
+        for place in (a, b, c):
+            await place.switch_off()
+
+    with_trace(play, seed)
 
 
 def assert_no_echo(sent: list[tuple[str, str, LogKey, int]]) -> None:

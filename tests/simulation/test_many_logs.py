@@ -7,6 +7,7 @@ import pytest
 from domain import limits
 from domain.identifiers import LogId, LogKey
 from domain.operations.operation import Operation
+from domain.sync.forwarding import LATE_S_MAX
 from tests.simulation.hostile import Hostile, own_update
 from tests.simulation.village import Village, Villager, play, until_refused
 
@@ -84,12 +85,17 @@ def test_logs_that_others_took_from_their_author_are_taken_from_them(
     monkeypatch.setattr(limits, "LOGS_FROM_AUTHOR_MAX", 20)
 
     async def attack(village: Village) -> None:
-        mallory, machines = village.mallory, map(village.world.machine, ("alice", "bob"))
+        mallory, network = village.mallory, village.world.network
         first = mallory.update(own_update(mallory))
-        for machine in machines:
-            connection = await mallory.connect_to(machine)
+        network.block("alice", "bob")
+        for name in ("alice", "bob"):
+            connection = await mallory.connect_to(village.world.machine(name))
             await mallory.send(connection, first, *logs_side_by_side(mallory, 30, first))
+        await until_refused(village, "too-many-logs")
+        await asyncio.sleep(1)
+        network.unblock("alice", "bob")
         await village.check_unharmed()
+        await asyncio.sleep(2 * LATE_S_MAX)
         held = logs_of_mallory(village, village.alice)
         assert held == logs_of_mallory(village, village.bob)
         assert limits.LOGS_FROM_AUTHOR_MAX < len(held) <= 2 * limits.LOGS_FROM_AUTHOR_MAX + 1

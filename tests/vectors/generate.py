@@ -217,7 +217,7 @@ def example_messages() -> dict[str, Message]:
         ),
         "body part": BodyPart(data=b"part"),
         "done": Done(exchange=1),
-        "ack": Ack(counts=((0, 1), (log, 2))),
+        "ack": Ack(counts=((0, 1), (log, 2)), is_wanted=True),
         "nack": Nack(log=0, seq_num=7, reason="bad-signature"),
         "join": Join(invite_key=INVITE_KEY.peer, prekey=PREKEY, proof=bytes(64)),
         "join refused": JoinRefused(reason="expired"),
