@@ -347,4 +347,6 @@ SERVERS_BY_PEER_MAX: Final = 4  # of one peer: as many as an offer goes through 
 PEERS_BY_SERVER_MAX: Final = 256  # that are remembered, since they named it; one member is enough
 SIGNAL_ROUTES_MAX: Final = 4  # who is asked at once for a peer, and connections that get an offer
 SIGNAL_LINKS_ASKED_MAX: Final = 32  # for one offer, while all know nobody: in 6 s, a message each
+NOBODY_S: Final = 30.0  # who knows nobody under a tag is asked again after that: who comes back looks for us by itself
+NOBODY_TAGS_MAX: Final = 1_024  # of one connection: members, under the keys of a document or two
 OFFERS_ANSWERED_MAX: Final = 32  # offers being answered at once

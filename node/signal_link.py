@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.connectivity.bucket import TokenBucket
 from domain.connectivity.signal import Register, Signal, encode_signal
 from domain.errors import ConnectionLostError
-from domain.limits import RENDEZVOUS_TAGS_MAX
+from domain.limits import NOBODY_S, NOBODY_TAGS_MAX, RENDEZVOUS_TAGS_MAX
 from domain.ports.network import Channel, Connection
 
 
@@ -24,6 +24,7 @@ class SignalLink:
         reply_tag: Under which answers to what we send through it find us; of each link another, so that two servers
             do not see that we are one.
         told: Under which tags it finds us, as far as it was told.
+        nobody: Under which tags it knows nobody, and until when that is taken for granted.
     """
 
     connection: Connection
@@ -33,6 +34,7 @@ class SignalLink:
     bucket: TokenBucket
     reply_tag: bytes
     told: tuple[bytes, ...] = ()
+    nobody: dict[bytes, float] = field(default_factory=dict)
 
     @property
     def is_of_stranger(self) -> bool:
@@ -48,6 +50,16 @@ class SignalLink:
         if listed != self.told:
             self.told = listed
             self.say(Register(listed))
+
+    def note_nobody(self, tag: bytes, *, now: float) -> None:
+        """Keep in mind for a while that the peer knows nobody under a tag."""
+        if len(self.nobody) >= NOBODY_TAGS_MAX:
+            self.nobody.clear()
+        self.nobody[tag] = now + NOBODY_S
+
+    def knows_nobody(self, tag: bytes, *, now: float) -> bool:
+        """Whether it has said so, a moment ago."""
+        return self.nobody.get(tag, 0.0) > now
 
     def say(self, signal: Signal) -> None:
         """Send a signal, or drop it if the peer does not read."""

@@ -28,7 +28,7 @@ from domain.connectivity.offer import (
     open_offer,
     seal_offer,
 )
-from domain.connectivity.search import Search, rank
+from domain.connectivity.search import NobodyKnowsError, Search, rank
 from domain.connectivity.server import RendezvousServer
 from domain.connectivity.signal import (
     Deliver,
@@ -218,6 +218,7 @@ class Signalling:
                 if link.bucket.take(self._environment.clock.now()):
                     self._take_offer(link, sealed)
             case Nobody(tag):  # nothing follows from one that was not asked for
+                link.note_nobody(tag, now=self._environment.clock.now())
                 for exchange in self._waiting.values():
                     self._ask(exchange, exchange.search.nobody(link, tag))
 
@@ -298,8 +299,8 @@ class Signalling:
             try:
                 await self._exchange(peer, discovery_key, is_again=is_again)
                 return await self._traversal.dial_punched(peer, found)
-            except DialError:
-                if is_again:
+            except DialError as error:
+                if is_again or isinstance(error, NobodyKnowsError):
                     raise
         raise AssertionError
 
@@ -317,7 +318,7 @@ class Signalling:
         self._traversal.punch(peer, key, (), UNKNOWN)
         exchange = _Exchange(
             offer=offer,
-            search=Search(tags, self._rank_links(peer)),
+            search=Search(tags, self._rank_links(peer, tags[0])),
             answered=asyncio.get_running_loop().create_future(),
         )
         self._waiting[offer.offer_id] = exchange
@@ -326,6 +327,9 @@ class Signalling:
             async with asyncio.timeout(ANSWER_S_MAX):
                 answer = await exchange.answered
         except TimeoutError:
+            is_linked = any(each.connection.peer == peer for each in self._links)
+            if exchange.search.is_hopeless and not is_linked:
+                raise NobodyKnowsError("nobody whom we are connected to knows the peer") from None
             raise DialError("the peer did not answer through any rendezvous") from None
         finally:
             del self._waiting[offer.offer_id]
@@ -360,7 +364,7 @@ class Signalling:
         tags = [rendezvous_tag(key, peer, hour=self._hour) for key in keys]
         return tuple(dict.fromkeys(tags))[:MEETING_KEYS_MAX]
 
-    def _rank_links(self, peer: PeerId) -> list[SignalLink]:
+    def _rank_links(self, peer: PeerId, tag: bytes) -> list[SignalLink]:
         """Who may hand on an offer to a peer, the likeliest first; no stranger, which could not find us either."""
         near = {
             member for place in self._places() if peer in place.members for member in place.members
@@ -369,11 +373,13 @@ class Signalling:
         usable = [each for each in links if each.connection.peer != peer]
         peers = [each for each in usable if not each.is_server]
         self._turn += 1
+        now = self._environment.clock.now()
         return rank(
             [each for each in usable if each.is_server],
             [each for each in peers if each.connection.peer in near],
             [each for each in peers if each.connection.peer not in near],
             turn=self._turn,
+            vain={each for each in peers if each.knows_nobody(tag, now=now)},
         )
 
     def _send(self, exchange: _Exchange) -> None:
@@ -409,6 +415,7 @@ class Signalling:
             return
         if not self._log.admit(offer, now_us=now_us):
             return
+        link.nobody.clear()  # it knows somebody now whom it did not know before
         logger.info(
             "offer.received",
             extra={"peer": offer.sender.short, "is_answer": offer.answers is not None},

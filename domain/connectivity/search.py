@@ -7,11 +7,17 @@ each tag once.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Generic, TypeVar
 
+from domain.errors import DialError
 from domain.limits import SIGNAL_LINKS_ASKED_MAX, SIGNAL_ROUTES_MAX
 
 _Link = TypeVar("_Link")
+
+
+class NobodyKnowsError(DialError):
+    """Everybody who was asked for a peer knows nobody: asking again at once leads nowhere."""
 
 
 class Search(Generic[_Link]):
@@ -47,6 +53,11 @@ class Search(Generic[_Link]):
         self._untried.appendleft(link)
         return self._next()
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether everybody who was asked knows nobody, under any tag."""
+        return all(number >= len(self._tags) for number in self._asked.values())
+
     def _next(self) -> tuple[_Link, bytes] | None:
         while self._untried and len(self._asked) < SIGNAL_LINKS_ASKED_MAX:
             link = self._untried.popleft()
@@ -57,7 +68,12 @@ class Search(Generic[_Link]):
 
 
 def rank(
-    servers: Sequence[_Link], near: Sequence[_Link], others: Sequence[_Link], *, turn: int
+    servers: Sequence[_Link],
+    near: Sequence[_Link],
+    others: Sequence[_Link],
+    *,
+    turn: int,
+    vain: AbstractSet[_Link] = frozenset(),
 ) -> list[_Link]:
     """Whom to ask in which order.
 
@@ -68,10 +84,14 @@ def rank(
         near: Members of a document of which the peer is one too.
         others: Everybody else who hands on offers for us.
         turn: Counts the searches: each begins with others, in case that those of before do not answer.
+        vain: Those who knew nobody a moment ago. Some are asked all the same, each time others: where many members
+            are connected to each other, searching for one that is away would else cost more than all they have to say.
     """
     some = SIGNAL_ROUTES_MAX // 2
     servers, near, others = (_turned(each, turn) for each in (servers, near, others))
-    return [*servers[:some], *near[:some], *servers[some:], *near[some:], *others]
+    ranked = [*servers[:some], *near[:some], *servers[some:], *near[some:], *others]
+    left_out = set([each for each in ranked if each in vain][some:])
+    return [each for each in ranked if each not in left_out]
 
 
 def _turned(links: Sequence[_Link], turn: int) -> list[_Link]:

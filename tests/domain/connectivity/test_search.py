@@ -75,3 +75,30 @@ def test_servers_and_who_is_near_are_asked_at_first_and_nobody_is_left_out(
 def test_each_search_begins_with_others() -> None:
     starts = deque(rank([], [], [1, 2, 3], turn=turn)[0] for turn in range(3))
     assert sorted(starts) == [1, 2, 3]
+
+
+@given(links, st.sets(st.integers(0, 60)))
+def test_of_those_who_knew_nobody_a_few_are_asked_each_time_others(
+    among: list[int], vain: set[int]
+) -> None:
+    asked: set[int] = set()
+    for turn in range(60):
+        ranked = rank([], among, [], turn=turn, vain=vain)
+        assert len(vain.intersection(ranked)) <= SIGNAL_ROUTES_MAX // 2
+        assert set(among) - vain <= set(ranked)
+        asked.update(ranked)
+    assert asked == set(among)
+
+
+@given(tags, links)
+def test_a_search_is_hopeless_once_all_who_were_asked_know_nobody(
+    under: list[bytes], among: list[int]
+) -> None:
+    search = Search(under, among)
+    open_questions = deque(search.begin())
+    while open_questions:
+        assert not search.is_hopeless
+        following = search.nobody(*open_questions.popleft())
+        if following is not None:
+            open_questions.append(following)
+    assert search.is_hopeless

@@ -20,6 +20,7 @@ from domain.connectivity.probe import ProbeKey
 from domain.connectivity.signal import (
     Deliver,
     Forward,
+    Nobody,
     Register,
     Signal,
     decode_signal,
@@ -31,6 +32,7 @@ from domain.identifiers import PeerId
 from domain.identity import DeviceKey
 from domain.limits import (
     HOST_PROBES_BURST,
+    NOBODY_TAGS_MAX,
     PUNCHES_MAX,
     STRANGER_HOST_PROBES_BURST,
     STRANGER_HOST_PROBES_PER_S,
@@ -270,3 +272,14 @@ async def test_offers_reach_a_node_though_others_registered_its_tags(seed: int) 
         caller = await network.dial(server.peer_id, address, key=DeviceKey(bytes([9]) * 32))
         await Visit(network, caller).say(Forward(tags[0], sealed))
         await until(lambda: sealed in taken)
+
+
+async def test_what_somebody_says_to_know_nobody_under_takes_bounded_memory(seed: int) -> None:
+    async with visited(NatLab(seed)) as (victim, visit):
+        tags = [number.to_bytes(32, "big") for number in range(2 * NOBODY_TAGS_MAX + 1)]
+        for tag in tags:
+            await visit.say(Nobody(tag))
+        assert victim._signalling is not None
+        [link] = victim._signalling._links
+        await until(lambda: tags[-1] in link.nobody)
+        assert len(link.nobody) <= NOBODY_TAGS_MAX
