@@ -1,8 +1,9 @@
 """All connections of a node: taking those that come, dialling those that are wanted, one for each peer.
 
-A wanted peer is never given up. What follows an error stands in `domain.connectivity.strategy`, which states there are
-in `domain.connectivity.lifecycle`; here is who runs them. All that has to happen at some time lies in one heap of
-deadlines, which one task watches over; a dial has a task of its own for as long as it lasts.
+A wanted peer is never given up, as long as we share a document with it. What follows an error stands in
+`domain.connectivity.strategy`, which states there are in `domain.connectivity.lifecycle`; here is who runs them. All
+that has to happen at some time lies in one heap of deadlines, which one task watches over; a dial has a task of its own
+for as long as it lasts.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Final
 
 from domain.connectivity.backoff import back_off_s, failed_retry_s, has_failed
 from domain.connectivity.close_codes import CloseCode
-from domain.connectivity.duplicate import is_replaced
+from domain.connectivity.duplicate import has_lost, is_replaced
 from domain.connectivity.lifecycle import AT_REST, Lifecycle, State, Step
 from domain.connectivity.strategy import Action, Strategy, blame, connection_lost, strategy_of
 from domain.errors import DialError, NetworkError
@@ -29,7 +30,6 @@ from domain.limits import (
     BACK_OFF_S_MAX,
     BACK_OFF_S_MIN,
     BRIEF_S,
-    CROSSING_S_MAX,
     HEARTBEAT_ANSWER_S_MAX,
     HEARTBEAT_S,
     NEARBY_S_MAX,
@@ -142,6 +142,17 @@ class Peers:
         if not status.is_wanted or is_news:
             status.is_wanted = True
             self._dial_soon(peer, status)
+
+    def release(self, peer: PeerId) -> None:
+        """Look for a peer no more, with whom we share nothing; a connection that there is ends when it is of no use."""
+        status = self.known.get(peer)
+        if status is None:
+            return
+        status.is_wanted = False
+        self._deadlines.forget((Due.DIAL, peer))
+        if status.link is None and status.dial is None:
+            status.lifecycle.take(Step.REST, now=self._clock.now())
+            self._forget_stranger(peer, status)
 
     async def remember(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Keep on disk where somebody is whom we are about to want; durable on return, unless the disk fails."""
@@ -405,7 +416,7 @@ class Peers:
         status = self._status(peer)
         if status.link is not None:
             old = status.link.connection
-            if not self._has_lost(old, connection) and not is_replaced(
+            if not has_lost(old.lifecycle, connection.lifecycle) and not is_replaced(
                 old_instance=old.instance,
                 new_instance=connection.instance,
                 old_dialler=self._dialler(old),
@@ -426,18 +437,6 @@ class Peers:
             if status.is_wanted and not is_planned:
                 self._deadlines.set((Due.DIAL, peer), self._clock.now() + self._share())
         self._bell.ring()
-
-    def _has_lost(self, old: Connection, new: Connection) -> bool:
-        """Whether the peer has lost the old connection: nobody dials who has one.
-
-        Dials from both sides at once cross. But who takes a dial cancels the own one, if that would have to give way;
-        so one whose first packet comes long after the other served crosses nothing.
-        """
-        served_at = old.lifecycle.entered_at(State.ACTIVE)
-        heard_at = new.lifecycle.entered_at(State.CONNECTED)
-        if served_at is None or heard_at is None:
-            return False
-        return heard_at - served_at > CROSSING_S_MAX
 
     def _dialler(self, connection: Connection) -> PeerId:
         return self.own_id if connection.is_dialler else connection.peer

@@ -219,6 +219,61 @@ def test_a_failed_peer_is_tried_every_quarter_of_an_hour_for_ever(network: NodeN
     network.run(scenario)
 
 
+def test_who_has_left_is_looked_for_no_more(network: NodeNetwork) -> None:
+    async def scenario() -> None:
+        async with two(network) as (alice, bob, document, copy):
+            bob_id = bob.peer_id
+            await copy.leave()
+            await document.wait_until(lambda: bob_id not in document.members())
+            await network.crash("bob")
+            recorder = Recorder(alice)
+            await asyncio.sleep(HOUR_S)
+            assert len(recorder.of(NetworkErrorMet)) <= 1
+            assert state(alice, bob) is State.DISCONNECTED
+            assert bob_id not in alice.peers.known
+
+    network.run(scenario)
+
+
+def test_who_was_removed_meanwhile_learns_of_it_and_then_looks_for_nobody(
+    network: NodeNetwork,
+) -> None:
+    async def scenario() -> None:
+        async with two(network) as (alice, bob, document, copy):
+            network.partition("alice", "bob")
+            await document.remove(bob.peer_id)
+            await asyncio.sleep(HOUR_S)
+            network.heal()
+            async with asyncio.timeout(FAILED_RETRY_S + 60):
+                await copy.wait_until(lambda: copy.role is None)
+            await asyncio.sleep(HOUR_S)
+            for one, other in ((alice, bob), (bob, alice)):
+                assert one.peers.next_dial(other.peer_id) is None
+                assert not one.peers.links()
+
+    network.run(scenario)
+
+
+def test_who_is_let_in_again_is_looked_for_again(network: NodeNetwork) -> None:
+    async def scenario() -> None:
+        async with two(network) as (alice, bob, document, copy):
+            await document.remove(bob.peer_id)
+            await copy.wait_until(lambda: copy.role is None)
+            await asyncio.sleep(HOUR_S)
+            assert not are_joined(alice, bob)
+            await bob.join(await document.invite())
+            await asyncio.sleep(HOUR_S)
+            assert are_joined(alice, bob)
+            network.partition("alice", "bob")
+            await asyncio.sleep(HOUR_S)
+            network.heal()
+            await until_joined(alice, bob, FAILED_RETRY_S + 60)
+            write(document, "again")
+            await copy.wait_until(lambda: "again" in words(copy))
+
+    network.run(scenario)
+
+
 def test_a_sign_of_life_ends_the_wait_of_a_failed_peer(network: NodeNetwork) -> None:
     async def scenario() -> None:
         async with two(network) as (alice, bob, _, _):
