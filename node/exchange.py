@@ -21,21 +21,20 @@ from domain.pairing import confirmation_code
 from domain.ports.network import Channel
 from domain.sync.forwarding import Acknowledgements, Forwarding
 from domain.sync.message import Join, JoinPending
-from domain.sync.session import (
+from domain.sync.output import (
     ExchangeDone,
     ForkSuspected,
     HeightsChanged,
     JoinAsked,
     JoiningPending,
     JoiningRefused,
-    Lane,
     OperationArrived,
     OperationsAnnounced,
     Output,
     SendingPaused,
     StrangerIgnored,
-    SyncSession,
 )
+from domain.sync.session import Lane, SyncSession
 from node.bell import Bell
 from node.inbox import Incoming
 from node.owner import DocumentOwner
@@ -102,6 +101,7 @@ class Exchange:
         self._given: dict[LogKey, int] = {}
         self._compared: tuple[bytes, bytes] | None = None
         self._compared_at = 0.0
+        self._awaited = 0
         self.done_exchange = 0
         self.refusal: str | None = None
         self.code: str | None = None
@@ -121,10 +121,20 @@ class Exchange:
         return self._session.may_send
 
     def open(self) -> int:
-        """Compare heights with the peer; `done_exchange` reaches the number given once we have all that it had."""
-        number = self._session.open()
-        self._bell.ring()
+        """Compare heights with the peer, when it is its turn to bring what we lack.
+
+        Returns:
+            The number that `done_exchange` reaches once we have all that it had.
+        """
+        number = self._session.exchange + 1
+        self.owner.catching_up.ask(self, self.say_heights)
         return number
+
+    def say_heights(self) -> bool:
+        """Tell the peer how far we are, and give whether it may bring something."""
+        self._awaited = self._session.open()
+        self._bell.ring()
+        return self._session.may_bring()
 
     def compare(self, ours: bytes, theirs: bytes) -> None:
         """Compare heights with the peer, as digests differ; unless they are the very same as a moment ago.
@@ -317,12 +327,10 @@ class Exchange:
                 rewinds = self._session.rewinds
                 for output in self._session.receive(data, lane):
                     await self._take(output)
-                # What is only brought or acknowledged makes nothing more to be sent.
-                if (
-                    self._session.backlog
-                    or self._session.owes_done
-                    or self._session.rewinds > rewinds
-                ):
+                session = (
+                    self._session
+                )  # what is only brought, or acknowledged, leaves nothing to send
+                if session.backlog or session.owes_done or session.rewinds > rewinds:
                     self._bell.ring()
                 if self._session.backlog > BACKLOG_MESSAGES_MAX:
                     raise PeerError(
@@ -364,6 +372,7 @@ class Exchange:
                 return  # what counts of it is here already, since the removal builds on it
             case OperationArrived(operation):
                 self.received += 1
+                self.owner.catching_up.note_brought(self)
                 await self.owner.deliver(
                     Incoming(operation, self.peer, self._reject, self._return_corrupt)
                 )
@@ -372,10 +381,7 @@ class Exchange:
             case OperationsAnnounced(operations):
                 self.announced += operations
             case ExchangeDone(exchange):
-                await self.owner.drained()
-                self.done_exchange = max(self.done_exchange, exchange)
-                self._publish(DocumentSynced(document=self.owner.document.document, peer=self.peer))
-                await self.owner.tell_changed()
+                await self._take_done(exchange)
             case JoinAsked(join):
                 await self._take_join(join)
             case JoiningPending(nonce):
@@ -386,12 +392,22 @@ class Exchange:
             case StrangerIgnored() | ForkSuspected() | SendingPaused():
                 self._take_trouble(output)
 
+    async def _take_done(self, exchange: int) -> None:
+        await self.owner.drained()
+        self.done_exchange = max(self.done_exchange, exchange)
+        if exchange >= self._awaited:
+            self.owner.catching_up.end(self)
+        self._publish(DocumentSynced(document=self.owner.document.document, peer=self.peer))
+        await self.owner.tell_changed()
+
     async def _take_heights(self, heard: HeightsChanged) -> None:
         now, counts = self._clock.now(), heard.counts
         if heard.is_wanted is not None:
             known = self.owner.document.heights
             for log in (each for each in counts if each in known):
                 self._forwarding.hear(log, is_wanted=heard.is_wanted, now=now, share=self._share())
+        if self._session.owes_answer:
+            self.open()
         await self.owner.receipts.compare(self.peer, counts, heard.tips)
         await self.owner.take_acknowledgement(self.peer, counts, is_complete=heard.is_complete)
 
@@ -474,8 +490,10 @@ class Exchange:
     async def end(self) -> None:
         """Tell all who wait for something to come that nothing more comes."""
         self.is_over = True
+        self.owner.catching_up.end(self)
         await self.owner.tell_changed()
 
     def stop(self) -> None:
         """Forget about times to come."""
         self._bell.stop()
+        self.owner.catching_up.end(self)

@@ -261,7 +261,7 @@ class Link:
         exchange = Exchange(self.peer, owner, channels, self._turns, self._services)
         self.exchanges[document] = exchange
         owner.on_commit[exchange.take_commit] = None
-        owner.on_cut[exchange.open] = None
+        owner.on_cut[exchange.say_heights] = None
         exchange.is_over = self._is_over
         if not self._is_over:
             self._exchange_tasks[document] = [
@@ -284,7 +284,7 @@ class Link:
         if exchange is None:
             return
         exchange.owner.on_commit.pop(exchange.take_commit, None)
-        exchange.owner.on_cut.pop(exchange.open, None)
+        exchange.owner.on_cut.pop(exchange.say_heights, None)
         exchange.stop()
         for task in self._exchange_tasks.pop(document, []):
             task.cancel()

@@ -37,6 +37,7 @@ from domain.sealing import OVERHEAD_BYTES
 from node.archive import DocumentArchive
 from node.batch import Batch, CommitListener
 from node.bell import Bell
+from node.catching_up import CatchingUp
 from node.courier import DAY_S, SecretCourier
 from node.deadlines import INSTANT_S
 from node.environment import Environment
@@ -83,6 +84,7 @@ class DocumentOwner:
         self.persistence = Persistence(document.document, self._bell, publish, self.tell_changed)
         self.sorting = Sorting(document, self.archive, self.guard, self.persistence, publish)
         self.inbox = Inbox()
+        self.catching_up = CatchingUp()
         self.on_commit: dict[CommitListener, None] = {}
         self.on_cut: dict[Callable[[], object], None] = {}
         """Called when the ends of logs were deleted here, for which others have something else."""

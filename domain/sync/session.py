@@ -18,14 +18,13 @@ protocol does not allow raises `PeerError`, which ends the connection.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from domain import limits
 from domain.connectivity.close_codes import CloseCode
 from domain.errors import OperationError, PeerError
-from domain.identifiers import DocumentId, LogKey, OperationId
+from domain.identifiers import DocumentId, LogKey
 from domain.ledger.ledger import Height
 from domain.operations.operation import Operation
 from domain.sync.frontier import lacking
@@ -46,6 +45,19 @@ from domain.sync.message import (
     PreSync,
     decode_message,
     encode_message,
+)
+from domain.sync.output import (
+    ExchangeDone,
+    ForkSuspected,
+    HeightsChanged,
+    JoinAsked,
+    JoiningPending,
+    JoiningRefused,
+    OperationArrived,
+    OperationsAnnounced,
+    Output,
+    SendingPaused,
+    StrangerIgnored,
 )
 from domain.sync.wire import IncomingWire, OutgoingWire
 
@@ -95,98 +107,6 @@ ALLOWED: Final[Mapping[type[Message], frozenset[State]]] = {
 """In which states each message may come; `Digests` and `Heartbeat` belong to the control channel."""
 
 
-@dataclass(frozen=True, slots=True)
-class OperationArrived:
-    """The peer sent an operation; its signature is not checked yet."""
-
-    operation: Operation
-
-
-@dataclass(frozen=True, slots=True)
-class HeightsChanged:
-    """What the peer holds is now known better: `counts` as it said, not clamped to what we have.
-
-    Where that is complete, `tips` gives the last operation of each log there; where it is not, `is_wanted` whether the
-    peer wants more of those logs from us at once, or only what does not come otherwise, unless it leaves that as it is.
-    """
-
-    counts: Mapping[LogKey, int]
-    is_complete: bool
-    tips: Mapping[LogKey, OperationId] = field(default_factory=dict)
-    is_wanted: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OperationsAnnounced:
-    """So many operations are coming."""
-
-    operations: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeDone:
-    """The peer has sent all that we lacked when we said our heights for the `exchange`-th time."""
-
-    exchange: int
-
-
-@dataclass(frozen=True, slots=True)
-class ForkSuspected:
-    """The peer has another operation than we at that place, the end of a log."""
-
-    log: LogKey
-    seq_num: int
-
-
-@dataclass(frozen=True, slots=True)
-class JoinAsked:
-    """The peer holds an invite and asks to be made a member."""
-
-    join: Join
-
-
-@dataclass(frozen=True, slots=True)
-class StrangerIgnored:
-    """Who is no member said something else than that it wants to be one."""
-
-
-@dataclass(frozen=True, slots=True)
-class JoiningRefused:
-    """The peer will not make us a member."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class JoiningPending:
-    """The peer makes us a member once two people have compared a code."""
-
-    nonce: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendingPaused:
-    """The peer twice found the same operation damaged."""
-
-    log: LogKey
-    seq_num: int
-    reason: str
-
-
-Output = (
-    OperationArrived
-    | HeightsChanged
-    | OperationsAnnounced
-    | ExchangeDone
-    | ForkSuspected
-    | JoinAsked
-    | StrangerIgnored
-    | JoiningRefused
-    | JoiningPending
-    | SendingPaused
-)
-
-
 class SyncSession:
     """One side of the conversation.
 
@@ -202,6 +122,8 @@ class SyncSession:
         self.exchange = 0
         self.is_stranger = False
         """Whether the peer is no member, so that all it may do is to ask to become one."""
+        self.owes_answer = False
+        """Whether the peer has said how far it is, and waits to hear how far we are: `open` says it."""
         self._heights = heights
         self._outgoing = {lane: OutgoingWire() for lane in Lane}
         self._incoming = {lane: IncomingWire(document) for lane in Lane}
@@ -236,12 +158,22 @@ class SyncSession:
         return sum(map(len, self._messages.values()))
 
     def open(self) -> int:
-        """Say how far our logs go, and expect the peer's answer; give the number of this exchange."""
+        """Say how far our logs go: as the answer that we owe, or expecting one; give the number of this exchange."""
         self._say_have()
-        self._answers_due += 1
+        state = State.SYNCING if self.owes_answer else State.OPENING
+        if not self.owes_answer:
+            self._answers_due += 1
+        self.owes_answer = False
         if self.state is not State.PAUSED:
-            self.state = State.OPENING
+            self.state = state
         return self.exchange
+
+    def may_bring(self) -> bool:
+        """Whether the peer has something that we lack, or has not said how far it is."""
+        heights = self._heights()
+        return not self._is_known or any(
+            log not in heights or heights[log].count < count for log, count in self._theirs.items()
+        )
 
     def assume_equal(self) -> None:
         """Take it that the peer has what we have, since its digest is ours."""
@@ -468,8 +400,10 @@ class SyncSession:
         if self._answers_due:
             self._answers_due -= 1
             self._say_what_came_since()
-        else:
+        elif self.owes_answer:  # it has asked twice, and is owed two
             self._say_have()
+        else:
+            self.owes_answer = True
         if self.state is not State.PAUSED:
             self.state = State.SYNCING
         tips = {log: height.tip for log, height in pages.items()}

@@ -6,7 +6,8 @@ from typing import Final
 from domain import limits
 from domain.identifiers import LogKey
 from domain.ledger.ledger import Height
-from domain.sync.session import Lane, OperationArrived, State, SyncSession
+from domain.sync.output import OperationArrived
+from domain.sync.session import Lane, State, SyncSession
 from tests.domain.ledger.devices import Device, History, found_team
 from tests.domain.sync.sides import Side
 

@@ -8,15 +8,8 @@ from domain.identifiers import LogKey, OperationId
 from domain.ledger.ledger import Height
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
-from domain.sync.session import (
-    ExchangeDone,
-    HeightsChanged,
-    Lane,
-    OperationArrived,
-    Output,
-    State,
-    SyncSession,
-)
+from domain.sync.output import ExchangeDone, HeightsChanged, OperationArrived, Output
+from domain.sync.session import Lane, State, SyncSession
 from tests.domain.ledger.devices import Device, found_team
 
 
@@ -64,6 +57,8 @@ class Side:
             self.outputs.append(output)
             if isinstance(output, OperationArrived):
                 self._keep(output.operation)
+        if self.session.owes_answer:
+            self.session.open()
         self.say()
 
     def _keep(self, operation: Operation) -> None:

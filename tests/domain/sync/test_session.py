@@ -30,8 +30,7 @@ from domain.sync.message import (
     PreSync,
     encode_message,
 )
-from domain.sync.session import (
-    ALLOWED,
+from domain.sync.output import (
     ExchangeDone,
     ForkSuspected,
     HeightsChanged,
@@ -40,10 +39,9 @@ from domain.sync.session import (
     OperationArrived,
     OperationsAnnounced,
     SendingPaused,
-    State,
     StrangerIgnored,
-    SyncSession,
 )
+from domain.sync.session import ALLOWED, State, SyncSession
 from tests.domain.ledger.devices import Device, History, found, found_team, log_id
 from tests.domain.sync.sides import Side, pump, sides_with_news
 from tests.strategies import key, log_keys, messages, seeds
