@@ -44,10 +44,14 @@ class CatchingUp:
             self._has_brought = True
 
     def end(self, who: Hashable) -> None:
-        """Somebody has brought everything, or brings nothing more."""
-        self._waiting.pop(who, None)
+        """Somebody has brought everything; if it has asked for another turn, it gets that."""
         if self._bringing == who:
             self._make_room()
+
+    def leave(self, who: Hashable) -> None:
+        """Somebody is gone."""
+        self._waiting.pop(who, None)
+        self.end(who)
 
     def _go_on(self) -> None:
         while self._waiting and self._bringing is None:

@@ -49,16 +49,10 @@ PAGE_BYTES_MAX = limits.MIB
 BACKLOG_MESSAGES_MAX = (
     1_024  # answers that a peer may leave untaken; waiting for it could make both sides wait
 )
-OPERATION_BYTES = (
-    256  # about what an operation takes on the wire besides its body; a full page of them is bulk
-)
+OPERATION_BYTES = 256  # about what one takes on the wire besides its body; a full page is bulk
 BAD_SIGNATURE = "bad-signature"
-HELD_BACK_MAX = (
-    8  # what a joiner says while its code is compared: its heights, of which there are none
-)
-SAME_DIGESTS_S = (
-    10.0  # both may say them twice when a connection begins; next they come after 48 s or more
-)
+HELD_BACK_MAX = 8  # what a joiner says while its code is compared: that it has nothing yet
+SAME_DIGESTS_S = 10.0  # both may say them twice at the beginning; the next come after 48 s
 
 
 class Exchange:
@@ -127,7 +121,8 @@ class Exchange:
             The number that `done_exchange` reaches once we have all that it had.
         """
         number = self._session.exchange + 1
-        self.owner.catching_up.ask(self, self.say_heights)
+        if not self.is_over:
+            self.owner.catching_up.ask(self, self.say_heights)
         return number
 
     def say_heights(self) -> bool:
@@ -359,7 +354,9 @@ class Exchange:
         held, self._held_back = self._held_back, []
         try:
             for data in held:
-                self._session.receive(data)  # it had nothing yet, so nothing follows from it
+                self._session.receive(data)  # it had nothing yet
+            if self._session.owes_answer:
+                self.open()
         except PeerError as error:
             logger.warning(
                 "exchange.joiner_is_odd", extra={"peer": self.peer.short, "error": str(error)}
@@ -490,10 +487,10 @@ class Exchange:
     async def end(self) -> None:
         """Tell all who wait for something to come that nothing more comes."""
         self.is_over = True
-        self.owner.catching_up.end(self)
+        self.owner.catching_up.leave(self)
         await self.owner.tell_changed()
 
     def stop(self) -> None:
         """Forget about times to come."""
         self._bell.stop()
-        self.owner.catching_up.end(self)
+        self.owner.catching_up.leave(self)

@@ -36,7 +36,7 @@ def test_one_begins_after_the_other_has_ended(seed: int) -> None:
         for who in "abc":
             queue.ask(who)
         assert queue.begun == ["a"]
-        queue.turns.end("b")  # it does not wait any more
+        queue.turns.leave("b")
         queue.turns.end("a")
         assert queue.begun == ["a", "c"]
         queue.ask("c")
@@ -45,6 +45,22 @@ def test_one_begins_after_the_other_has_ended(seed: int) -> None:
         queue.turns.end("c")
         queue.ask("a")
         assert queue.begun[-1] == "a"
+
+    run(scenario, seed)
+
+
+def test_who_has_brought_what_it_had_before_still_gets_the_turn_that_it_waits_for(
+    seed: int,
+) -> None:
+    async def scenario(seed: int) -> None:
+        queue = Queue()
+        for who in "abc":
+            queue.ask(who)
+        queue.turns.end("b")  # of a turn that it had long ago
+        queue.turns.end("a")
+        assert queue.begun == ["a", "b"]
+        queue.turns.leave("b")
+        queue.turns.leave("c")
 
     run(scenario, seed)
 
