@@ -210,6 +210,7 @@ DIAL_S_MAX: Final = (
 )
 DIAL_STAGGER_S: Final = 0.25  # until the next address is tried, too (RFC 8305, 5)
 ADDRESSES_DIALLED_MAX: Final = 8  # of one peer at once: so many handshakes of 70 KB
+HAND_OVER_S_MAX: Final = 0.5  # how long a closing node waits for peers to take what it wrote last
 CLOSE_LINGER_S: Final = 0.1  # how long a closing node answers, so that its peers learn why
 HALF_OPEN_MAX: Final = 256  # handshakes going on; one costs about 70 KB
 HALF_OPEN_RETRY: Final = (

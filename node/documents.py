@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 from weakref import WeakValueDictionary
@@ -37,6 +37,7 @@ from node.stuck import StuckWatch
 
 logger = logging.getLogger(__name__)
 
+HandOver = Callable[[DocumentOwner], Awaitable[None]]
 CLOSE_S_MAX: Final = 4.0  # a node that is told to stop has 5 s
 
 
@@ -238,20 +239,26 @@ class Documents:
         await self._environment.store.forget(document)
         del self.damaged[document]
 
-    async def close(self) -> list[str]:
+    async def close(self, hand_over: HandOver) -> list[str]:
         """Bring all documents to disk; list what could not be, for a person. From now on none is opened.
 
         All at once: the store commits them together, and none waits for the time that another has.
+
+        Args:
+            hand_over: Lets peers have, for a moment, what was written last in a document.
         """
         self._is_closed = True
         unsaved: list[str] = []
-        await do_together(_close(owner, unsaved) for owner in self)
+        await do_together(_close(owner, hand_over, unsaved) for owner in self)
         return unsaved
 
 
-async def _close(owner: DocumentOwner, unsaved: list[str]) -> None:
+async def _close(owner: DocumentOwner, hand_over: HandOver, unsaved: list[str]) -> None:
     try:
         async with asyncio.timeout(CLOSE_S_MAX):
+            with suppress(CulmError):  # which `close` raises again
+                await owner.durable()
+                await hand_over(owner)
             await owner.close()
     except (CulmError, TimeoutError) as error:
         name = owner.document.record.name

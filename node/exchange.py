@@ -46,9 +46,7 @@ logger = logging.getLogger(__name__)
 
 PAGE_OPERATIONS_MAX = 256
 PAGE_BYTES_MAX = limits.MIB
-BACKLOG_MESSAGES_MAX = (
-    1_024  # answers that a peer may leave untaken; waiting for it could make both sides wait
-)
+BACKLOG_MESSAGES_MAX = 1_024  # untaken answers; waiting for the peer could make both wait
 OPERATION_BYTES = 256  # about what one takes on the wire besides its body; a full page is bulk
 BAD_SIGNATURE = "bad-signature"
 HELD_BACK_MAX = 8  # what a joiner says while its code is compared: that it has nothing yet
@@ -114,11 +112,17 @@ class Exchange:
         """Whether the peer has said how far it is, and takes what it lacks."""
         return self._session.may_send
 
+    @property
+    def lacks_ours(self) -> bool:
+        """Whether the peer has not acknowledged all that we wrote, as far as it takes anything."""
+        heights, held = self.owner.document.heights, self._session.held
+        own = [log for log in self.owner.document.own_logs if log in heights]
+        return self._may_serve() and any(held(log) < heights[log].count for log in own)
+
     def open(self) -> int:
         """Compare heights with the peer, when it is its turn to bring what we lack.
 
-        Returns:
-            The number that `done_exchange` reaches once we have all that it had.
+        Gives the number that `done_exchange` reaches once we have all that it had.
         """
         number = self._session.exchange + 1
         if not self.is_over:

@@ -1,7 +1,8 @@
 """The node: the embedder's door to its documents and its peers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
 from threading import get_ident
@@ -28,6 +29,7 @@ from domain.events import (
 )
 from domain.explanation import Explanation
 from domain.identifiers import DocumentId, PeerId
+from domain.limits import HAND_OVER_S_MAX
 from domain.operations.control import Role
 from domain.ports.network import NetworkInterface
 from domain.ports.traversal import Traversal
@@ -200,12 +202,20 @@ class Node:
 
     async def _close(self) -> None:
         self._is_closed = True
-        unsaved = await self._documents.close()
+        unsaved = await self._documents.close(self._hand_over)
         await self.peers.close()
         self._stream.close()
         await self.environment.close_store()
         if unsaved:
             raise UnsavedEditsError("edits were not written: " + "; ".join(unsaved))
+
+    async def _hand_over(self, owner: DocumentOwner) -> None:
+        """Let peers that are connected take what we have written last: who is off in a moment tells nobody."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S_MAX):
+                await owner.wait_until(
+                    lambda: not any(each.lacks_ours for each in self.exchanges(owner))
+                )
 
     def _check(self) -> None:
         if get_ident() != self._thread:

@@ -168,6 +168,10 @@ class SyncSession:
             self.state = state
         return self.exchange
 
+    def held(self, log: LogKey) -> int:
+        """How many operations of a log the peer has, as far as it has said."""
+        return self._theirs.get(log, 0)
+
     def may_bring(self) -> bool:
         """Whether the peer has something that we lack, or has not said how far it is."""
         heights = self._heights()

@@ -14,6 +14,7 @@ from domain.limits import (
     BACK_OFF_S_MAX,
     DIAL_S_MAX,
     FAILED_RETRY_S,
+    HAND_OVER_S_MAX,
     PEER_QUIET_S,
     PEER_SILENCE_S_MAX,
     RETRIES_MAX,
@@ -215,6 +216,41 @@ def test_a_failed_peer_is_tried_every_quarter_of_an_hour_for_ever(network: NodeN
             assert all(0.85 * FAILED_RETRY_S < gap <= FAILED_RETRY_S + TRY_S_MAX for gap in late)
             again = await network.restart("bob")  # it dials us: a sign of life
             assert await until_joined(alice, again, 10) <= 1
+
+    network.run(scenario)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_is_written_right_before_the_end_reaches_who_is_connected(
+    network: NodeNetwork, leaves: bool
+) -> None:
+    async def scenario() -> None:
+        async with two(network) as (_, bob, document, copy):
+            write(copy, "last")
+            if leaves:
+                await copy.leave()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await network._now.find("bob").stop()
+            assert loop.time() - began < HAND_OVER_S_MAX + 0.5
+            assert "last" in words(document)
+            assert (bob.peer_id in document.members()) is not leaves
+
+    network.run(scenario)
+
+
+def test_who_stops_while_nobody_answers_does_not_wait_for_long(network: NodeNetwork) -> None:
+    async def scenario() -> None:
+        async with two(network) as (_, _, document, copy):
+            network.partition("alice", "bob")
+            write(copy, "unheard")
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await network._now.find("bob").stop()
+            assert loop.time() - began < HAND_OVER_S_MAX + 0.5
+            network.heal()
+            await network.restart("bob")
+            await document.wait_until(lambda: "unheard" in words(document))
 
     network.run(scenario)
 
