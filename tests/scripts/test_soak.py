@@ -16,7 +16,10 @@ BEFORE = Look(at_s=60, memory_bytes=10**8, tasks=100, files=50, threads=10, oper
 
 
 async def complaints(folder: Path, after: Look) -> list[str]:
-    return list(problems(Soak(folder, 2, 0), BEFORE, after, 2))
+    soak = Soak(folder, 2, 0)
+    # While caches fill memory grows faster; that is not looked at.
+    soak.looks = [replace(BEFORE, memory_bytes=10**6, operations=0), BEFORE, after]
+    return list(problems(soak, BEFORE, after, 2))
 
 
 def test_what_grows_is_a_problem(tmp_path: Path) -> None:
