@@ -59,7 +59,8 @@ class DocumentArchive:
         self._storage_key = environment.storage_key
         self._arrival_index = 0
         self._snapshot_index = 0
-        self._is_reading_waiting = False
+        self.is_reading_waiting = False
+        """Whether content that waited is being read: not all of it is shown yet."""
 
     async def load(self) -> list[Judged]:
         """Bring the document up from its snapshot and what was stored since; give what became of the latter.
@@ -269,7 +270,7 @@ class DocumentArchive:
         Raises:
             StorageCorruptError: They are not what was stored.
         """
-        self._is_reading_waiting = True
+        self.is_reading_waiting = True
         document = self._document.document
         have = {log: height.count for log, height in self._document.heights.items()}
         after = 0
@@ -286,7 +287,7 @@ class DocumentArchive:
         while arrivals := await until_read(read):
             after = arrivals[-1].index
             yield [from_stored(arrival.operation) for arrival in arrivals]
-        self._is_reading_waiting = False
+        self.is_reading_waiting = False
 
     async def append(
         self, operations: Sequence[Operation], records: Mapping[bytes, bytes | None]
@@ -303,7 +304,7 @@ class DocumentArchive:
     async def keep_snapshot(self, *, at_least: int = limits.SNAPSHOT_OPERATIONS_MAX) -> None:
         """Keep a snapshot, where at least so many operations came since the last one; failing to is no harm."""
         is_new = self._arrival_index - self._snapshot_index >= at_least
-        if self._is_reading_waiting or not is_new:
+        if self.is_reading_waiting or not is_new:
             return
         data = self._document.snapshot()
         if data is None:

@@ -396,7 +396,7 @@ class _Play:
         ]
 
     def differences(self, replicas: Sequence[Document]) -> list[str]:
-        """Say who lacks what, has something else than others, or is about to write again what it wrote before."""
+        """Say who lacks what, has something else than others, or is about to show more or to write something again."""
         by_id: dict[DocumentId, list[Document]] = defaultdict(list)
         for replica in replicas:
             by_id[replica.id].append(replica)
@@ -419,6 +419,11 @@ class _Play:
                 f"{name} has yet to go on with {owner.document.record.name!r} in new logs"
                 for name, owner in owners
                 if owner.guard.is_due or owner.guard.is_rewriting
+            ]
+            found += [
+                f"{name} has yet to show what it can read now of {owner.document.record.name!r}"
+                for name, owner in owners
+                if owner.archive.is_reading_waiting
             ]
         return found
 
