@@ -223,7 +223,7 @@ class Documents:
     async def _delete(self, owner: DocumentOwner) -> None:
         document = owner.document.document
         with suppress(UnsavedEditsError, NodeClosedError):  # what it cannot write is deleted next
-            await owner.close()
+            await owner.close(_tell_nobody)
         if self._owners.get(document) is not owner:
             raise UnknownDocumentError(f"document {document.short} was forgotten meanwhile")
         del self._owners[document]
@@ -253,13 +253,15 @@ class Documents:
         return unsaved
 
 
+async def _tell_nobody(_: DocumentOwner) -> None:
+    """Of what is deleted here, nobody is told anything more."""
+
+
 async def _close(owner: DocumentOwner, hand_over: HandOver, unsaved: list[str]) -> None:
     try:
         async with asyncio.timeout(CLOSE_S_MAX):
-            with suppress(CulmError):  # which `close` raises again
-                await owner.durable()
-                await hand_over(owner)
-            await owner.close()
+            await owner.close(hand_over)
     except (CulmError, TimeoutError) as error:
-        name = owner.document.record.name
-        unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")
+        if isinstance(error, CulmError) or owner.saved_count < owner.document.pending.total_count:
+            name = owner.document.record.name
+            unsaved.append(f"{name}: {str(error) or 'the disk took too long'}")

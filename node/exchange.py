@@ -120,20 +120,20 @@ class Exchange:
         return self._may_serve() and any(held(log) < heights[log].count for log in own)
 
     def open(self) -> int:
-        """Compare heights with the peer, when it is its turn to bring what we lack.
-
-        Gives the number that `done_exchange` reaches once we have all that it had.
-        """
+        """Compare heights when it is the turn of the peer; give what `done_exchange` is when we have all it had."""
         number = self._session.exchange + 1
         if not self.is_over:
-            self.owner.catching_up.ask(self, self.say_heights)
+            self.owner.catching_up.ask(self)
         return number
 
-    def say_heights(self) -> bool:
-        """Tell the peer how far we are, and give whether it may bring something."""
+    def say_heights(self) -> None:
+        """Tell the peer how far we are."""
         self._awaited = self._session.open()
         self._bell.ring()
-        return self._session.may_bring()
+
+    def brings(self) -> Mapping[LogKey, int] | None:
+        """Give how far the logs go there of which we lack something; None where it has not said that."""
+        return self._session.brings()
 
     def compare(self, ours: bytes, theirs: bytes) -> None:
         """Compare heights with the peer, as digests differ; unless they are the very same as a moment ago.
@@ -181,7 +181,8 @@ class Exchange:
             log, source = operation.log, sources.get(operation.operation_id)
             if operation.author == own and source is None:
                 continue  # just written; one that a peer gives back to a restored device is received like any other
-            count, is_first = operation.header.seq_num + 1, source == self.peer
+            count = operation.header.seq_num + 1
+            is_first = None if source is None else source == self.peer
             is_author = operation.author == self.peer
             self._acknowledgements.note(log, count, is_first=is_first, is_author=is_author, now=now)
             if is_first:
@@ -324,6 +325,8 @@ class Exchange:
                 if self._hold_back(data, lane):
                     continue
                 rewinds = self._session.rewinds
+                if lane is Lane.BULK:
+                    self.owner.catching_up.note_brought(self)  # a part of something large, perhaps
                 for output in self._session.receive(data, lane):
                     await self._take(output)
                 session = (
@@ -402,13 +405,17 @@ class Exchange:
         await self.owner.tell_changed()
 
     async def _take_heights(self, heard: HeightsChanged) -> None:
-        now, counts = self._clock.now(), heard.counts
+        counts, known = heard.counts, self.owner.document.heights
         if heard.is_wanted is not None:
-            known = self.owner.document.heights
+            now = self._clock.now()
             for log in (each for each in counts if each in known):
                 self._forwarding.hear(log, is_wanted=heard.is_wanted, now=now, share=self._share())
+            if heard.is_wanted:
+                self._bell.ring()
         if self._session.owes_answer:
             self.open()
+        if heard.is_complete:
+            self.owner.catching_up.note_heights(self)
         await self.owner.receipts.compare(self.peer, counts, heard.tips)
         await self.owner.take_acknowledgement(self.peer, counts, is_complete=heard.is_complete)
 
@@ -423,15 +430,8 @@ class Exchange:
                 if log not in self.owner.document.own_logs:
                     self._session.offer(log, seq_num)
             case SendingPaused(log, seq_num, reason):
-                logger.warning(
-                    "exchange.paused",
-                    extra={
-                        "peer": self.peer.short,
-                        "log": log.log_id.short,
-                        "seq_num": seq_num,
-                        "reason": reason,
-                    },
-                )
+                where = {"peer": self.peer.short, "log": log.log_id.short, "seq_num": seq_num}
+                logger.warning("exchange.paused", extra=where | {"reason": reason})
 
     def is_stranger(self) -> bool:
         """Whether the peer never was a member; while we join, we listen to whom we ask."""

@@ -127,7 +127,8 @@ async def join(
         if owner is None or owner.document.role is None:
             owner = await _join(wanted, environment, documents, peers, runtime)
     for peer, addresses in wanted.hosts:
-        peers.want(peer, addresses)
+        if owner.document.ledger.membership.role(peer) is not None:
+            peers.want(peer, addresses)
     return owner
 
 

@@ -237,8 +237,12 @@ class Link:
         if exchange is None:
             if owner.document.role is None and not membership.is_former(owner.document.key.peer):
                 return  # the peer knows before us that we are a member: it is told how far we are once we know, too
-            exchange = self.attach(owner)
-            self.announce(owner)
+            if owner.document.role is None:
+                exchange = self.introduce(owner)  # it may not know that we have left
+                await exchange.say_farewell()
+            else:
+                exchange = self.attach(owner)
+                self.announce(owner)
         ours = _digest(owner)
         if theirs != ours:
             if is_member:

@@ -1,7 +1,7 @@
 """The node: the embedder's door to its documents and its peers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -283,10 +283,8 @@ class Node:
             self.peers.want(event.peer)
             if self._signalling is not None:
                 self._signalling.register_soon()
-        if isinstance(event, MemberAdded | MemberRemoved) and event.peer == self.peer_id:
-            self._follow_own_membership(event.document)
-        elif isinstance(event, MemberRemoved):
-            self._release([event.peer])
+        if isinstance(event, MemberRemoved):
+            self._release(event.peer)
         if isinstance(event, PeerStateChanged) and event.new is State.FAILED:
             reason = self.peers.known[event.peer].last_error or "it does not answer"
             self._stream.publish(PeerUnreachable(peer=event.peer, reason=reason))
@@ -427,24 +425,15 @@ class Node:
             self._nearby.update()
 
     def _want_members(self, owner: DocumentOwner) -> None:
-        if owner.document.role is not None:
-            for peer in owner.document.ledger.membership.members():
-                self.peers.want(peer)
+        for peer in owner.document.ledger.membership.members():
+            self.peers.want(peer)
 
-    def _follow_own_membership(self, document: DocumentId) -> None:
-        """We are a member again, or none any more: look for the others, or leave them alone."""
-        owner = self._documents.find(document)
-        if owner is not None:
-            self._want_members(owner)
-            if owner.document.role is None:
-                self._release(owner.document.ledger.membership.members())
-
-    def _release(self, peers: Iterable[PeerId]) -> None:
-        """Look no more for those with whom we share no document; who does not know that yet looks for us."""
-        shared = [each.document for each in self._documents if each.document.role is not None]
-        for peer in peers:
-            if not any(each.ledger.membership.role(peer) is not None for each in shared):
-                self.peers.release(peer)
+    def _release(self, peer: PeerId) -> None:
+        """Look no more for who shares no document with us now; who does not know that yet looks for us."""
+        if not any(
+            each.document.ledger.membership.role(peer) is not None for each in self._documents
+        ):
+            self.peers.release(peer)
 
     async def _find_addresses(self) -> tuple[str, ...]:
         """Where others reach this node: as it is seen outside, where it listens, and whom to ask for it."""

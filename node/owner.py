@@ -8,7 +8,8 @@ nothing new is taken in: peers are slowed by their own flow control.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Self
 
 from domain import limits
 from domain.crdt.judged import Judged
@@ -51,9 +52,7 @@ from node.transactions import called_in, report_observers
 
 logger = logging.getLogger(__name__)
 
-BATCH_OPERATIONS_MAX = (
-    256  # verifying so many takes about 20 ms, the longest that the loop is held up
-)
+BATCH_OPERATIONS_MAX = 256  # verifying so many takes about 20 ms; no more holds up the loop
 
 TAKING_KINDS = frozenset({Kind.REMOVE, Kind.SET_ROLE})
 """Changes after which somebody may know a secret who may no longer read."""
@@ -409,7 +408,8 @@ class DocumentOwner:
         await self.sorting.sort_out(received.admitted, by_id)
         batch.entered = received.admitted.entered
         await self.courier.take(batch.entered)
-        batch.sources = {operation_id: incoming.source for operation_id, incoming in by_id.items()}
+        # Of copies the first that came.
+        batch.sources = {each.operation.operation_id: each.source for each in reversed(taken)}
         return len(taken) - counted - self.sorting.uncounted
 
     async def _store(self, batch: Batch) -> None:
@@ -482,14 +482,15 @@ class DocumentOwner:
         for event in events:
             self._publish(event)
 
-    async def close(self) -> None:
-        """Bring everything to disk and keep a snapshot; call before the task that runs `run` is cancelled.
+    async def close(self, hand_over: Callable[[Self], Awaitable[None]]) -> None:
+        """Bring everything to disk, hand it over, keep a snapshot; call before the task of `run` is cancelled.
 
         Raises:
             UnsavedEditsError: Some edits cannot be written.
         """
         try:
             await self.durable()
+            await hand_over(self)
             if not self.guard.is_due:  # else what we have here soon fits the store no longer
                 await self.archive.keep_snapshot(at_least=1)
         finally:

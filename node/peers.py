@@ -150,7 +150,7 @@ class Peers:
             return
         status.is_wanted = False
         self._deadlines.forget((Due.DIAL, peer))
-        if status.link is None and status.dial is None:
+        if status.link is None and status.dial is None and status.lifecycle.state in AT_REST:
             status.lifecycle.take(Step.REST, now=self._clock.now())
             self._forget_stranger(peer, status)
 

@@ -39,8 +39,9 @@ LOOK_S: Final = 5.0
 EDITS_PER_S: Final = 1.0
 """Of all nodes together: each edit goes to all."""
 TEXT_BYTES_MAX: Final = 2_000
-RESTART_S: Final = 15.0
-GUEST_S: Final = 45.0
+RESTART_S: Final = 600.0
+"""Of each node, on average."""
+GUEST_S: Final = 90.0
 JOIN_S_MAX: Final = 300.0
 SETTLE_S_MAX: Final = 120.0
 QUIET_S: Final = 15.0
@@ -202,7 +203,7 @@ class Soak:
 
     async def _restart(self) -> None:
         while True:
-            await asyncio.sleep(self._random.expovariate(1 / RESTART_S))
+            await asyncio.sleep(self._random.expovariate(len(self._everybody) / RESTART_S))
             self._random.choice(self._everybody).restart()
             self.counts.restarts += 1
 

@@ -71,7 +71,7 @@ class Forwarding:
         """
         if is_wanted:
             self._wait_s[log.author] = 0.0
-            self._due.pop(log, None)
+            self._due = {each: due for each, due in self._due.items() if each.author != log.author}
         else:
             last_s = self._find_wait_s(log.author)
             in_vain_s = min(2 * last_s, LATE_S_MAX) if log in self._tried else 0.0
@@ -106,34 +106,38 @@ class Acknowledgements:
     def __init__(self) -> None:
         self.due: float | None = None
         """When it is to be told; None while there is nothing."""
-        self._wanted: dict[LogKey, int] = {}
-        self._unwanted: dict[LogKey, int] = {}
+        self._pending: dict[LogKey, tuple[int, bool | None]] = {}
         self._told: set[PeerId] = set()
 
-    def note(self, log: LogKey, count: int, *, is_first: bool, is_author: bool, now: float) -> None:
+    def note(
+        self, log: LogKey, count: int, *, is_first: bool | None, is_author: bool, now: float
+    ) -> None:
         """Add that so many operations of a log are on our disk.
 
         Args:
             log: The log.
             count: How many.
-            is_first: Whether the peer was the first to bring us the last of them: it is told at once.
+            is_first: Whether the peer was the first to bring us the last of them: it is told at once. None where nobody
+                knows, as it waited here for what it builds on.
             is_author: Whether the peer has written them: it waits to hear who holds them.
             now: The time.
         """
-        (self._unwanted if is_first else self._wanted).pop(log, None)
-        (self._wanted if is_first else self._unwanted)[log] = count
+        is_wanted = self._pending.get(log, (0, None))[1] if is_first is None else is_first
+        self._pending[log] = (count, is_wanted)
         delay_s = (
             ACKNOWLEDGE_S if is_author or log.author not in self._told else ACKNOWLEDGE_LATER_S
         )
         due = now if is_first else now + delay_s
         self.due = due if self.due is None else min(self.due, due)
 
-    def take(self, *, now: float) -> dict[bool, dict[LogKey, int]]:
-        """Take out what is due now: the counts by log, of what we want more of from the peer, and of the rest."""
+    def take(self, *, now: float) -> dict[bool | None, dict[LogKey, int]]:
+        """Take out what is due: counts by log, and whether we want more of them from the peer, if that is known."""
         if self.due is None or self.due > now:
             return {}
-        taken = {True: self._wanted, False: self._unwanted}
-        self._told.difference_update(log.author for log in self._wanted)
-        self._told.update(log.author for log in self._unwanted)
-        self.due, self._wanted, self._unwanted = None, {}, {}
-        return {is_wanted: counts for is_wanted, counts in taken.items() if counts}
+        taken: dict[bool | None, dict[LogKey, int]] = {}
+        for log, (count, is_wanted) in self._pending.items():
+            taken.setdefault(is_wanted, {})[log] = count
+        self._told.difference_update(log.author for log in taken.get(True, ()))
+        self._told.update(log.author for log in taken.get(False, ()))
+        self.due, self._pending = None, {}
+        return taken

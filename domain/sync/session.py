@@ -172,12 +172,16 @@ class SyncSession:
         """How many operations of a log the peer has, as far as it has said."""
         return self._theirs.get(log, 0)
 
-    def may_bring(self) -> bool:
-        """Whether the peer has something that we lack, or has not said how far it is."""
+    def brings(self) -> dict[LogKey, int] | None:
+        """Give how far the logs go there of which we lack something; None where the peer has not said that."""
+        if not self._is_known:
+            return None
         heights = self._heights()
-        return not self._is_known or any(
-            log not in heights or heights[log].count < count for log, count in self._theirs.items()
-        )
+        return {
+            log: count
+            for log, count in self._theirs.items()
+            if log not in heights or heights[log].count < count
+        }
 
     def assume_equal(self) -> None:
         """Take it that the peer has what we have, since its digest is ours."""

@@ -8,88 +8,119 @@ import pytest
 
 from adapters.simulation.loop import run
 from node import Document, Node
-from node.catching_up import BRING_S_MAX, IDLE_S_MAX, CatchingUp
+from node.catching_up import BRING_S_MAX, IDLE_S_MAX, CatchingUp, Heights
 from node.simulation import NodeNetwork
+from tests.contracts.operation_store import log_key
 
 WORDS = 200
 MEMBERS = 6
 
 
-class Queue:
-    """Peers that ask for their turn, and who has begun."""
+class Peer:
+    """Somebody who may bring something, and how often it was told how far we are."""
 
-    def __init__(self) -> None:
-        self.turns = CatchingUp()
-        self.begun: list[str] = []
+    def __init__(self, turns: CatchingUp, brings: Heights | None = None) -> None:
+        self.turns = turns
+        self.begun = 0
+        self.has = brings
 
-    def ask(self, who: str, *, brings: bool = True) -> None:
-        def begin() -> bool:
-            self.begun.append(who)
-            return brings
+    def say_heights(self) -> None:
+        self.begun += 1
 
-        self.turns.ask(who, begin)
+    def brings(self) -> Heights | None:
+        return self.has
+
+    def ask(self) -> int:
+        self.turns.ask(self)
+        return self.begun
 
 
-def test_one_begins_after_the_other_has_ended(seed: int) -> None:
+def peers(count: int, brings: Heights | None = None) -> tuple[CatchingUp, list[Peer]]:
+    turns = CatchingUp()
+    return turns, [Peer(turns, brings) for _ in range(count)]
+
+
+def begun(some: list[Peer]) -> list[int]:
+    return [each.begun for each in some]
+
+
+@pytest.mark.parametrize("brings", [None, {log_key(1): 3}])
+def test_one_begins_after_the_other_has_ended(seed: int, brings: Heights | None) -> None:
     async def scenario(seed: int) -> None:
-        queue = Queue()
-        for who in "abc":
-            queue.ask(who)
-        assert queue.begun == ["a"]
-        queue.turns.leave("b")
-        queue.turns.end("a")
-        assert queue.begun == ["a", "c"]
-        queue.ask("c")
-        assert queue.begun == ["a", "c", "c"]
-        queue.turns.end("c")
-        queue.turns.end("c")
-        queue.ask("a")
-        assert queue.begun[-1] == "a"
+        turns, some = peers(4, brings)
+        a, b, c, d = some
+        assert [each.ask() for each in some] == [1, 0, 0, 0]
+        turns.leave(b)
+        turns.end(c)  # of a turn that it had long ago
+        turns.end(a)
+        assert begun(some) == [1, 0, 1, 0]
+        assert c.ask() == 2
+        turns.end(c)
+        assert begun(some) == [1, 0, 2, 1]
+        turns.end(d)
+        assert a.ask() == 2
+        turns.leave(a)
 
     run(scenario, seed)
 
 
-def test_who_has_brought_what_it_had_before_still_gets_the_turn_that_it_waits_for(
-    seed: int,
-) -> None:
+def test_who_has_nothing_that_is_lacking_is_told_at_once(seed: int) -> None:
     async def scenario(seed: int) -> None:
-        queue = Queue()
-        for who in "abc":
-            queue.ask(who)
-        queue.turns.end("b")  # of a turn that it had long ago
-        queue.turns.end("a")
-        assert queue.begun == ["a", "b"]
-        queue.turns.leave("b")
-        queue.turns.leave("c")
+        turns, some = peers(3)
+        some[1].has = {}
+        assert [each.ask() for each in some] == [1, 1, 0]
+        turns.leave(some[0])
+        assert begun(some) == [1, 1, 1]
+        turns.leave(some[2])
 
     run(scenario, seed)
 
 
-def test_who_has_nothing_that_is_lacking_takes_no_turn(seed: int) -> None:
+def test_who_has_something_that_no_other_brings_is_told_at_once(seed: int) -> None:
     async def scenario(seed: int) -> None:
-        queue = Queue()
-        for who in "abc":
-            queue.ask(who, brings=False)
-        queue.ask("d")
-        assert queue.begun == ["a", "b", "c", "d"]
+        turns, some = peers(4, {log_key(1): 3, log_key(2): 5})
+        a, b, c, d = some
+        b.has = {log_key(1): 4}
+        c.has = {log_key(1): 3, log_key(3): 1}
+        assert [each.ask() for each in some] == [1, 1, 1, 0]
+        for each in (a, b, c):
+            turns.end(each)
+        assert d.begun == 1
+        turns.end(d)
+
+    run(scenario, seed)
+
+
+def test_what_a_bringer_has_may_become_known_later(seed: int) -> None:
+    async def scenario(seed: int) -> None:
+        turns, (a, b, c) = peers(3)
+        b.has, c.has = {log_key(1): 3}, {log_key(1): 2}
+        assert [each.ask() for each in (a, b, c)] == [1, 0, 0]
+        a.has = {log_key(1): 2, log_key(2): 7}
+        turns.note_heights(c)  # which is not bringing
+        assert begun([a, b, c]) == [1, 0, 0]
+        turns.note_heights(a)
+        assert begun([a, b, c]) == [1, 1, 0]
+        for each in (a, b, c):
+            turns.leave(each)
 
     run(scenario, seed)
 
 
 def test_who_brings_nothing_makes_room_soon_and_who_brings_something_later(seed: int) -> None:
     async def scenario(seed: int) -> None:
-        queue = Queue()
-        for who in "abc":
-            queue.ask(who)
+        turns, some = peers(3)
+        for each in some:
+            each.ask()
         await asyncio.sleep(IDLE_S_MAX + 0.01)
-        assert queue.begun == ["a", "b"]
+        assert begun(some) == [1, 1, 0]
         for _ in range(int(BRING_S_MAX)):
-            assert queue.begun == ["a", "b"]
-            queue.turns.note_brought("b")
+            assert begun(some) == [1, 1, 0]
+            turns.note_brought(some[1])
             await asyncio.sleep(1.0)
         await asyncio.sleep(IDLE_S_MAX + 0.01)
-        assert queue.begun == ["a", "b", "c"]
-        queue.turns.end("c")
+        assert begun(some) == [1, 1, 1]
+        turns.end(some[2])
 
     run(scenario, seed)
 
@@ -131,7 +162,7 @@ def test_who_comes_back_is_brought_each_operation_once(seed: int, silent: bool) 
                 network.set_link("n0", away, delay_s=20.0, jitter_s=0.0)
             back = await network.restart(away)
             document = await back.document(documents[0].id)
-            async with asyncio.timeout(3 * IDLE_S_MAX):
+            async with asyncio.timeout(2 * IDLE_S_MAX + 1):
                 await document.wait_until(partial(has_all, document))
             exchanges = back.exchanges(document._owner)
             assert sum(each.received for each in exchanges) <= WORDS * 1.05

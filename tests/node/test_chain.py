@@ -230,6 +230,27 @@ def test_where_a_way_dies_silently_the_next_operation_comes_late_and_others_at_o
     with_trace(play, seed)
 
 
+def test_what_overtakes_a_paste_does_not_make_later_words_late(seed: int) -> None:
+    """It waits for what it builds on, and then nobody knows any more who brought it."""
+
+    async def play(network: SimulatedNetwork, seed: int) -> None:
+        network.block("a", "c")
+        a, b, c = await open_three(network, seed)
+        network.set_link("b", "c", LinkOptions(delay_s=0.02, jitter_s=0.3))
+        for number in range(10):
+            a.write(f"{'x' * 100_000}{number}")
+            for word in range(3):
+                await asyncio.sleep(0.05)
+                wrote_at = network.loop.time()
+                a.write(f"w{number}.{word}")
+                await c.until_has(f"w{number}.{word}")
+                assert network.loop.time() - wrote_at < 1.0
+        for place in (a, b, c):
+            await place.switch_off()
+
+    with_trace(play, seed)
+
+
 def assert_no_echo(sent: list[tuple[str, str, LogKey, int]]) -> None:
     """Nothing goes back to where it came from, and nobody gets a second copy."""
     received = Counter((receiver, log, number) for _, receiver, log, number in sent)

@@ -14,7 +14,6 @@ from domain.limits import (
     BACK_OFF_S_MAX,
     DIAL_S_MAX,
     FAILED_RETRY_S,
-    HAND_OVER_S_MAX,
     PEER_QUIET_S,
     PEER_SILENCE_S_MAX,
     RETRIES_MAX,
@@ -216,96 +215,6 @@ def test_a_failed_peer_is_tried_every_quarter_of_an_hour_for_ever(network: NodeN
             assert all(0.85 * FAILED_RETRY_S < gap <= FAILED_RETRY_S + TRY_S_MAX for gap in late)
             again = await network.restart("bob")  # it dials us: a sign of life
             assert await until_joined(alice, again, 10) <= 1
-
-    network.run(scenario)
-
-
-@pytest.mark.parametrize("leaves", [False, True])
-def test_what_is_written_right_before_the_end_reaches_who_is_connected(
-    network: NodeNetwork, leaves: bool
-) -> None:
-    async def scenario() -> None:
-        async with two(network) as (_, bob, document, copy):
-            write(copy, "last")
-            if leaves:
-                await copy.leave()
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            await network._now.find("bob").stop()
-            assert loop.time() - began < HAND_OVER_S_MAX + 0.5
-            assert "last" in words(document)
-            assert (bob.peer_id in document.members()) is not leaves
-
-    network.run(scenario)
-
-
-def test_who_stops_while_nobody_answers_does_not_wait_for_long(network: NodeNetwork) -> None:
-    async def scenario() -> None:
-        async with two(network) as (_, _, document, copy):
-            network.partition("alice", "bob")
-            write(copy, "unheard")
-            loop = asyncio.get_running_loop()
-            began = loop.time()
-            await network._now.find("bob").stop()
-            assert loop.time() - began < HAND_OVER_S_MAX + 0.5
-            network.heal()
-            await network.restart("bob")
-            await document.wait_until(lambda: "unheard" in words(document))
-
-    network.run(scenario)
-
-
-def test_who_has_left_is_looked_for_no_more(network: NodeNetwork) -> None:
-    async def scenario() -> None:
-        async with two(network) as (alice, bob, document, copy):
-            bob_id = bob.peer_id
-            await copy.leave()
-            await document.wait_until(lambda: bob_id not in document.members())
-            await network.crash("bob")
-            recorder = Recorder(alice)
-            await asyncio.sleep(HOUR_S)
-            assert len(recorder.of(NetworkErrorMet)) <= 1
-            assert state(alice, bob) is State.DISCONNECTED
-            assert bob_id not in alice.peers.known
-
-    network.run(scenario)
-
-
-def test_who_was_removed_meanwhile_learns_of_it_and_then_looks_for_nobody(
-    network: NodeNetwork,
-) -> None:
-    async def scenario() -> None:
-        async with two(network) as (alice, bob, document, copy):
-            network.partition("alice", "bob")
-            await document.remove(bob.peer_id)
-            await asyncio.sleep(HOUR_S)
-            network.heal()
-            async with asyncio.timeout(FAILED_RETRY_S + 60):
-                await copy.wait_until(lambda: copy.role is None)
-            await asyncio.sleep(HOUR_S)
-            for one, other in ((alice, bob), (bob, alice)):
-                assert one.peers.next_dial(other.peer_id) is None
-                assert not one.peers.links()
-
-    network.run(scenario)
-
-
-def test_who_is_let_in_again_is_looked_for_again(network: NodeNetwork) -> None:
-    async def scenario() -> None:
-        async with two(network) as (alice, bob, document, copy):
-            await document.remove(bob.peer_id)
-            await copy.wait_until(lambda: copy.role is None)
-            await asyncio.sleep(HOUR_S)
-            assert not are_joined(alice, bob)
-            await bob.join(await document.invite())
-            await asyncio.sleep(HOUR_S)
-            assert are_joined(alice, bob)
-            network.partition("alice", "bob")
-            await asyncio.sleep(HOUR_S)
-            network.heal()
-            await until_joined(alice, bob, FAILED_RETRY_S + 60)
-            write(document, "again")
-            await copy.wait_until(lambda: "again" in words(copy))
 
     network.run(scenario)
 

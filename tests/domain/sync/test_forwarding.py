@@ -153,6 +153,16 @@ def test_an_author_never_waits_long_to_hear_who_holds_what_it_wrote() -> None:
         assert acks.take(now=acks.due) == {False: {LOG: count}}
 
 
+def test_what_waited_for_what_it_builds_on_changes_no_wish() -> None:
+    acks = Acknowledgements()
+    acks.note(LOG, 1, is_first=None, is_author=False, now=0.0)
+    assert acks.take(now=1.0) == {None: {LOG: 1}}
+    for is_first in (True, False):
+        note(acks, 2, now=2.0, is_first=is_first)
+        acks.note(LOG, 3, is_first=None, is_author=False, now=2.0)
+        assert acks.take(now=9.0) == {is_first: {LOG: 3}}
+
+
 def test_the_last_who_was_first_is_wanted() -> None:
     acks = Acknowledgements()
     note(acks, 1, now=0.0)
