@@ -211,7 +211,7 @@ class Node:
 
     async def _hand_over(self, owner: DocumentOwner) -> None:
         """Let peers that are connected take what we have written last: who is off in a moment tells nobody."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, NodeClosedError):  # it may have ended by itself, for an error
             async with asyncio.timeout(HAND_OVER_S_MAX):
                 await owner.wait_until(
                     lambda: not any(each.lacks_ours for each in self.exchanges(owner))
