@@ -252,8 +252,9 @@ class TcpConnection:
             smoothed = self._round_trip_s
             self._round_trip_s = sample if smoothed is None else smoothed + (sample - smoothed) / 8
             self._timed = None
-        if self._round_trip_s is not None:
-            self._timeout_s = max(TIMEOUT_S_MIN, 2 * self._round_trip_s)
+        known = self._round_trip_s
+        # What has come through ends the back-off, though no round trip could be measured yet (RFC 6298, 5).
+        self._timeout_s = TIMEOUT_S_INITIAL if known is None else max(TIMEOUT_S_MIN, 2 * known)
 
     def _take_data(self, segment: TcpSegment, data: bytes) -> None:
         if self._is_closed and segment.sequence + len(data) > self._expected and data:

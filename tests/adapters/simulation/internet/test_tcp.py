@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.simulation.errors import SimulationError
@@ -76,7 +76,18 @@ async def send_and_hear(streams: Streams, data: bytes) -> bytes:
     return heard
 
 
+LOSSY = LineOptions(
+    delay_s=0.0,
+    queue_bytes=10_000,
+    loss=0.046875,
+    burst_loss=BurstLoss(fall=0.01, recover=0.7),
+    duplication=0.00390625,
+    reordering=0.0078125,
+)
+
+
 @settings(max_examples=25)
+@example(LOSSY, 338, 49_001)
 @given(
     st.builds(
         LineOptions,
