@@ -329,12 +329,11 @@ class Exchange:
                     self.owner.catching_up.note_brought(self)  # a part of something large, perhaps
                 for output in self._session.receive(data, lane):
                     await self._take(output)
-                session = (
-                    self._session
-                )  # what is only brought, or acknowledged, leaves nothing to send
+                # What is only brought, or acknowledged, leaves nothing to send.
+                session = self._session
                 if session.backlog or session.owes_done or session.rewinds > rewinds:
                     self._bell.ring()
-                if self._session.backlog > BACKLOG_MESSAGES_MAX:
+                if session.backlog > BACKLOG_MESSAGES_MAX:
                     raise PeerError(
                         CloseCode.RESOURCES, "the peer takes no answers to what it sends"
                     )

@@ -217,7 +217,7 @@ class Signalling:
             case Deliver(sealed):
                 if link.bucket.take(self._environment.clock.now()):
                     self._take_offer(link, sealed)
-            case Nobody(tag):  # nothing follows from one that was not asked for
+            case Nobody(tag):  # no other is asked after one that was not asked for
                 link.note_nobody(tag, now=self._environment.clock.now())
                 for exchange in self._waiting.values():
                     self._ask(exchange, exchange.search.nobody(link, tag))

@@ -284,9 +284,14 @@ def memory_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def warmed_up(looks: list[Look]) -> list[Look]:
+    """The last two thirds: until then caches fill."""
+    return looks[len(looks) // 3 :]
+
+
 def growth_bytes(looks: list[Look], nodes: int) -> float:
-    """What each operation costs each node in memory, over the last two thirds."""
-    kept = looks[len(looks) // 3 :]
+    """What each operation costs each node in memory, once it is warmed up."""
+    kept = warmed_up(looks)
     operations = [float(look.operations) for look in kept]
     if len(set(operations)) < 2:
         return 0.0
@@ -295,8 +300,8 @@ def growth_bytes(looks: list[Look], nodes: int) -> float:
 
 
 def slopes(looks: list[Look]) -> dict[str, float]:
-    """What grows, by the minute, over the last two thirds."""
-    kept = looks[len(looks) // 3 :]
+    """What grows, by the minute, once it is warmed up."""
+    kept = warmed_up(looks)
     if len(kept) < 2:
         return {}
     times = [look.at_s / 60 for look in kept]
