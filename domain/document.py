@@ -47,7 +47,7 @@ from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
 from domain.secrets import SecretInUse
 
-SNAPSHOT_VERSION = 5
+SNAPSHOT_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)

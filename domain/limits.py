@@ -68,6 +68,7 @@ EVENT_QUEUE_MAX: Final = (
 POSITIONS_CACHED_MAX: Final = (
     16_384  # recent operation ids kept in memory for a document (about 2 MB)
 )
+LOG_KEYS_CACHED_MAX: Final = 4_096  # of logs that peers named last (about 2 MB)
 
 MEMBERSHIPS_CACHED_MAX: Final = (
     1_024  # causal pasts, and roles in them, that are remembered: a look-up walks the changes

@@ -14,7 +14,7 @@ from blake3 import blake3
 from domain.identifiers import PeerId, SecretId
 from domain.keyring import Keyring
 from domain.ledger.ledger import Ledger
-from domain.ledger.log import Vector
+from domain.ledger.reach import Vector
 from domain.limits import MEETING_KEYS_MAX, SECRETS_PER_DISTRIBUTION_MAX
 from domain.operations.control import Role
 from domain.prekey import Prekey

@@ -10,7 +10,8 @@ from domain.crdt.reissue import Names
 from domain.identifiers import LogKey
 from domain.ledger.branch import branch_client
 from domain.ledger.ledger import Ledger
-from domain.ledger.log import LogState, Vector
+from domain.ledger.log import LogState
+from domain.ledger.reach import Vector
 from domain.ledger.staircase import Staircase
 
 

@@ -29,7 +29,7 @@ from domain.crdt.walker import Walk, check_update, void_update, walk_update
 from domain.errors import EngineError, SealError, UpdateError
 from domain.identifiers import LogKey, OperationId, PeerId, Position, SecretId
 from domain.ledger.ledger import Ledger
-from domain.ledger.log import Vector, join
+from domain.ledger.reach import Vector, join
 from domain.ledger.staircase import Staircase
 from domain.operations.kind import Kind, is_content
 from domain.operations.operation import Operation

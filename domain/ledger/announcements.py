@@ -12,7 +12,7 @@ from typing import NamedTuple
 from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import OperationId, PeerId, SecretId
-from domain.ledger.log import Vector
+from domain.ledger.reach import Vector
 from domain.operations.control import Role
 from domain.operations.distribution import PrekeyNotice, SecretDistribution
 from domain.prekey import Prekey

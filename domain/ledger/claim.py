@@ -16,7 +16,7 @@ from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import LogId, LogKey, OperationId, PeerId
 from domain.ledger.branch import branch_client
-from domain.ledger.log import Vector
+from domain.ledger.reach import Vector
 
 
 def client_id(log: LogKey) -> int:

@@ -13,8 +13,9 @@ told each other everything agree on them.
 from collections.abc import Collection, Sequence
 
 from domain.identifiers import PeerId
-from domain.ledger.log import LogState, Vector, join
+from domain.ledger.log import LogState
 from domain.ledger.membership import Membership
+from domain.ledger.reach import Vector, join
 from domain.operations.control import Role
 
 

@@ -20,10 +20,11 @@ from domain.ledger.branch import Fork, Forks, branch_of
 from domain.ledger.claim import Claims, ExplicitClaim
 from domain.ledger.counting import Counting
 from domain.ledger.form import LogEnd, check_form, is_genesis
-from domain.ledger.log import LogState, Vector, join
+from domain.ledger.log import LogState
 from domain.ledger.membership import CHANGING_KINDS, Membership, Place
 from domain.ledger.newer import Newer
 from domain.ledger.permission import Permission
+from domain.ledger.reach import Vector, join
 from domain.operations.control import (
     Add,
     Claim,

@@ -9,10 +9,7 @@ from typing import Self
 
 from domain import codec, limits
 from domain.identifiers import LogId, LogKey, OperationId, PeerId, SecretId
-from domain.ledger.staircase import Staircase
-
-Vector = dict[int, int]
-"""A causally closed set of operations: for each log, by its slot, how many operations of it belong to the set."""
+from domain.ledger.reach import Reach, Vector
 
 
 class LogState:
@@ -26,7 +23,7 @@ class LogState:
     """
 
     __slots__ = (
-        "_raised",
+        "_reach",
         "_secrets",
         "base",
         "count",
@@ -60,7 +57,7 @@ class LogState:
         self.tip: OperationId | None = None
         self.timestamp = 0
         self._secrets: list[tuple[int, SecretId]] = []
-        self._raised: dict[int, Staircase] = {}
+        self._reach = Reach(slot)
 
     def go_on_from(self, parent: "LogState") -> None:
         """Begin where another ends, of which this is a branch."""
@@ -76,27 +73,22 @@ class LogState:
 
     def vector_before(self, count: int) -> Vector:
         """Give the causal past of the first `count` operations, themselves included."""
-        vector = {slot: steps.before(count) for slot, steps in self._raised.items()}
-        vector = {slot: height for slot, height in vector.items() if height}
+        vector = self._reach.before(count)
         if count:
             vector[self.slot] = count
         return vector
 
     def heights_before(self, count: int, slots: Iterable[int]) -> Vector:
         """Give `vector_before(count)` for some logs alone; the log itself is not among them."""
-        raised = ((slot, self._raised.get(slot)) for slot in slots)
-        return {slot: steps.before(count) for slot, steps in raised if steps is not None}
+        return self._reach.before_of(count, slots)
 
     def steps_of(self, slots: Iterable[int]) -> list[int]:
         """List the first operation, and those that are the first to build on more of some logs; ascending."""
-        raised = (self._raised.get(slot) for slot in slots)
-        steps = {seq_num for one in raised if one is not None for seq_num in one.steps}
-        return sorted({self.base, *steps})
+        return sorted({self.base, *self._reach.steps_of(slots)})
 
     def first_that_reaches(self, slot: int, height: int) -> int:
         """Find the first operation that builds on so many of another log; the count of this one where none does."""
-        steps = self._raised.get(slot)
-        return self.count if steps is None else steps.first_at(height, self.count)
+        return self._reach.first_at(slot, height, self.count)
 
     @property
     def secret(self) -> SecretId | None:
@@ -113,13 +105,7 @@ class LogState:
     ) -> None:
         """Take the next operation; `vector` is its causal past, itself included."""
         seq_num = self.count
-        for slot, height in vector.items():
-            if slot != self.slot:
-                steps = self._raised.get(slot)
-                if steps is None:
-                    steps = self._raised[slot] = Staircase()
-                if height > steps.last:
-                    steps.raise_to(seq_num, height)
+        self._reach.extend(seq_num, vector)
         self.count = seq_num + 1
         self.tip = operation_id
         self.timestamp = timestamp
@@ -136,7 +122,7 @@ class LogState:
             self.tip,
             self.timestamp,
             self._secrets,
-            [(slot, steps.to_value()) for slot, steps in self._raised.items()],
+            self._reach.to_value(),
             self.root.log_id,
             self.base,
             self.parent,
@@ -146,7 +132,7 @@ class LogState:
     def from_value(cls, slot: int, value: object) -> Self:
         """Read what `to_value` gave."""
         author, log_id, is_content, *state, root, base, parent = codec.take_list(value, maximum=11)
-        count, tip, timestamp, secrets, raised = state
+        count, tip, timestamp, secrets, reach = state
         peer = PeerId(codec.take_bytes(author, maximum=32))
         log = cls(
             slot,
@@ -167,16 +153,5 @@ class LogState:
                     SecretId(codec.take_bytes(secret, maximum=32)),
                 )
             )
-        for entry in codec.take_list(raised, maximum=limits.HAVE_LOGS_MAX):
-            other, steps = codec.take_list(entry, maximum=2)
-            log._raised[codec.take_int(other, maximum=limits.HAVE_LOGS_MAX)] = Staircase.from_value(
-                steps
-            )
+        log._reach = Reach.from_value(slot, reach)
         return log
-
-
-def join(into: Vector, other: Vector) -> None:
-    """Add a causal past to another."""
-    for slot, height in other.items():
-        if height > into.get(slot, 0):
-            into[slot] = height

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from domain import codec, limits
 from domain.errors import OperationError
 from domain.identifiers import OperationId, PeerId
-from domain.ledger.log import Vector
+from domain.ledger.reach import Vector
 from domain.ledger.resolver import Change, resolve, role_by, strikes
 from domain.operations.control import (
     Add,

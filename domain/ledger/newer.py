@@ -10,8 +10,8 @@ from typing import NamedTuple, Self
 from domain import codec, limits
 from domain.identifiers import PeerId
 from domain.ledger.counting import Counting
-from domain.ledger.log import Vector
 from domain.ledger.membership import Membership
+from domain.ledger.reach import Vector
 from domain.operations.control import DOCUMENT_FORMAT, Role
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from domain.errors import OperationError
 from domain.identifiers import DocumentId, PeerId
 from domain.identity import Label, can_be_sealed_to, verify
-from domain.ledger.log import Vector
 from domain.ledger.membership import Membership
+from domain.ledger.reach import Vector
 from domain.operations.control import (
     Add,
     Claim,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.identifiers import OperationId, PeerId
-from domain.ledger.log import Vector
+from domain.ledger.reach import Vector
 from domain.operations.control import Role
 from domain.operations.kind import Kind
 

@@ -6,6 +6,7 @@ wrong rebuild cannot pass.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, Self
 
 from domain import codec, limits
@@ -385,9 +386,13 @@ def _take_log(value: object) -> LogReference:
     if isinstance(value, int):
         return codec.take_int(value, maximum=limits.HAVE_LOGS_MAX)
     author, log_id = codec.take_list(value, maximum=2)
-    return LogKey(
-        PeerId(codec.take_bytes(author, maximum=32)), LogId(codec.take_bytes(log_id, maximum=32))
-    )
+    return _log_key(codec.take_bytes(author, maximum=32), codec.take_bytes(log_id, maximum=32))
+
+
+@lru_cache(maxsize=limits.LOG_KEYS_CACHED_MAX)
+def _log_key(author: bytes, log_id: bytes) -> LogKey:
+    """Give the same key for the same log: each connection keeps the ones it was told, 250 bytes apiece."""
+    return LogKey(PeerId(author), LogId(log_id))
 
 
 def _take_height(value: object) -> tuple[LogReference, Height]:

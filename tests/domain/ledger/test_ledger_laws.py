@@ -3,7 +3,6 @@
 import random
 from contextlib import suppress
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from domain.errors import IdentifierError, OperationError
 from domain.identifiers import Position
 from domain.ledger.gate import Admitted, Gate
 from domain.ledger.ledger import Ledger
-from domain.ledger.staircase import Staircase
 from domain.operations.operation import Operation
 from tests.domain.ledger.devices import History, view
 from tests.strategies import seeds
@@ -141,37 +139,3 @@ def test_damaged_value_is_a_ledger_or_an_error_that_opening_expects(seed: int, a
     document = History(seed, 1).founder.document
     with suppress(OperationError, IdentifierError, codec.CodecError, ValueError, IndexError):
         view(Ledger.from_value(document, codec.decode(bytes(data))))
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30))
-def test_staircase_gives_the_number_after_any_count(steps: list[tuple[int, int]]) -> None:
-    staircase, plain, seq_num, value = Staircase(), [0], 0, 0
-    for wait, rise in steps:
-        seq_num, value = seq_num + wait, value + rise
-        staircase.raise_to(seq_num, value)
-        plain += [plain[-1]] * (seq_num + 1 - len(plain))
-        plain = [*plain[: seq_num + 1], value]
-    for count in range(len(plain) + 2):
-        assert staircase.before(count) == plain[min(count, len(plain) - 1)]
-    assert staircase.last == value
-    back = Staircase.from_value(codec.decode(codec.encode(staircase.to_value())))
-    assert [back.before(n) for n in range(99)] == [staircase.before(n) for n in range(99)]
-
-
-@pytest.mark.parametrize("is_big_endian", [False, True])
-def test_staircase_is_written_in_one_order_of_bytes(
-    monkeypatch: pytest.MonkeyPatch, is_big_endian: bool
-) -> None:
-    staircase = Staircase()
-    staircase.raise_to(1, 258)
-    steps = staircase.to_value()
-    monkeypatch.setattr("domain.ledger.staircase.IS_BIG_ENDIAN", is_big_endian)
-    swapped = staircase.to_value()
-    back = Staircase.from_value(codec.decode(codec.encode(swapped)))
-    assert (swapped != steps) == is_big_endian
-    assert (back.before(1), back.before(2), staircase.last) == (0, 258, 258)
-
-
-def test_staircase_of_other_bytes_is_refused() -> None:
-    with pytest.raises(ValueError, match="multiple"):
-        Staircase.from_value([b"1", b""])
