@@ -56,8 +56,13 @@ class Punch:
         self.is_hopeless_directly = False
         self.is_stranger = False
         self._patience: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._loop = loop
         prober.changed = self._follow
+
+    def expire_with(self, expire: Callable[[PeerId, "Punch"], None], peer: PeerId) -> None:
+        """Call that once the offer is over, unless it is forgotten before; also when it has been closed."""
+        self._expiry = self._loop.call_later(OFFER_S_MAX, expire, peer, self)
 
     def _follow(self) -> None:
         active = self.prober.table.active
@@ -79,6 +84,12 @@ class Punch:
         if not self.ready.done():
             self.ready.cancel()
         self.prober.close()
+
+    def forget(self) -> None:
+        """Give up, and wait for no end either: the timer holds the whole network in memory."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self.close()
 
 
 class Paths(ProbeHost):
@@ -272,21 +283,23 @@ class Paths(ProbeHost):
         oldest = next((each for each, punch in self._punches.items() if punch.is_stranger), None)
         if oldest is None and is_stranger:
             return False
-        self._punches.pop(oldest or next(iter(self._punches))).close()
+        self._punches.pop(oldest or next(iter(self._punches))).forget()
         return True
 
     def _start_punch(self, peer: PeerId) -> Punch:
         old = self._punches.pop(peer, None)
         if old is not None:
-            old.close()
+            old.forget()
         punch = self._punches[peer] = Punch(Prober(self), self._loop)
-        self._loop.call_later(OFFER_S_MAX, self._expire, peer, punch)
+        punch.expire_with(self._expire, peer)
         return punch
 
     def _note_met(self, peer: PeerId, punch: Punch) -> None:
+        if (old := self._met.pop(peer, None)) is not None:
+            old.forget()
         self._met[peer] = punch
         if len(self._met) > PUNCHES_MAX:
-            del self._met[next(iter(self._met))]
+            self._met.pop(next(iter(self._met))).forget()
 
     def _expire(self, peer: PeerId, punch: Punch) -> None:
         if self._met.get(peer) is punch:
@@ -342,9 +355,10 @@ class Paths(ProbeHost):
 
     def close(self) -> None:
         """Stop everything."""
-        for punch in self._punches.values():
-            punch.close()
+        for punch in (*self._punches.values(), *self._met.values()):
+            punch.forget()
         self._punches.clear()
+        self._met.clear()
         for paths in self._open.values():
             for path in paths:
                 path.close()
