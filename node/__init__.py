@@ -3,6 +3,7 @@
 What it offers is loaded on first use, so that the command line answers `--help` before it has loaded any engine.
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from node.node import DocumentInfo, Node
 
 __all__ = ["Document", "DocumentInfo", "Node", "NodeConfig"]
+
+# An application that has not set up logging sees nothing: else any stranger's bad packet is a line on its terminal.
+for _name in ("node", "adapters", "quic"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:

@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import gc
 import json
-import logging
 import os
 import random
 import statistics
@@ -334,7 +333,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="what chance follows")
     parser.add_argument("--json", action="store_true", help="say the result as JSON, last")
     arguments = parser.parse_args()
-    logging.getLogger("quic").propagate = False  # what restarts do to handshakes is no news here
     with TemporaryDirectory(prefix="culm-soak-") as folder:
         soak = Soak(Path(folder), arguments.nodes, arguments.seed)
         before, after = asyncio.run(soak.run(arguments.minutes))

@@ -54,5 +54,7 @@ def start_logging(level: str, log_format: str) -> None:
     root.setLevel(level.upper())
     if level != "debug":
         # What the libraries say about each packet is for those who look for it.
-        for name in ("quic", "aiosqlite", "alembic", "sqlalchemy", "asyncio", "transitions"):
+        for name in ("aiosqlite", "alembic", "sqlalchemy", "asyncio", "transitions"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # It warns of each bad packet; what comes of those is told by the transport.
+        logging.getLogger("quic").setLevel(logging.ERROR)
