@@ -81,14 +81,19 @@ class Changes:
         if member.document is None:
             return
         kept, backup = set(member.acknowledged), deepcopy(member.machine.disk.content)
+        before = _shown(member)
         await asyncio.sleep(lasts_s)
         if not member.is_up:
             return
+        shown = _shown(member)
         await member.stop()
-        for other in self._members.values():
-            if other.document is not None:
-                kept.update(marks(other.document))
-        member.forget_beyond(kept)
+        others = [each for each in self._members.values() if each.document is not None]
+        had = set().union(*map(_shown, others))
+        member.forget_beyond(kept | had)
+        for (
+            each
+        ) in others:  # it may have been restored as well, and not yet been brought what it lost
+            each.acknowledged -= shown - had - before
         member.machine.disk.content = backup
         member.start()
 
@@ -127,3 +132,8 @@ class Changes:
         heights = document.heights
         knows = all(log in heights and heights[log].count >= heard[log] for log in heard)
         return knows and document.may_write and not document.is_stranded
+
+
+def _shown(member: Member) -> set[str]:
+    """The edits that somebody has, as far as the document is open there."""
+    return set(marks(member.document)) if member.document is not None else set()
