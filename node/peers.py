@@ -290,6 +290,7 @@ class Peers:
             status.dial = None
             if status.is_wanted:  # the connection that it gave way to may have ended before it
                 self._dial_soon(peer, status)
+        self._forget_stranger(peer, status)
         self._dial_count -= 1
         while self._queue and self._dial_count < PEERS_DIALLED_MAX:
             peer = self._queue.popleft()

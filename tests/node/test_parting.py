@@ -111,6 +111,21 @@ def test_who_has_left_is_looked_for_no_more(network: NodeNetwork) -> None:
     network.run(scenario)
 
 
+def test_nothing_is_kept_of_who_was_removed_while_being_dialled(network: NodeNetwork) -> None:
+    async def scenario() -> None:
+        async with two(network) as (alice, bob, document, _):
+            network.partition("alice", "bob")
+            known = alice.peers.known
+            while known[bob.peer_id].dial is None:  # noqa: ASYNC110 - looking is free in virtual time
+                await asyncio.sleep(0.1)
+            await document.remove(bob.peer_id)
+            assert known[bob.peer_id].dial is not None
+            await asyncio.sleep(HOUR_S)
+            assert bob.peer_id not in known
+
+    network.run(scenario)
+
+
 def test_who_was_removed_meanwhile_learns_of_it_and_is_looked_for_by_nobody(
     network: NodeNetwork,
 ) -> None:
