@@ -41,7 +41,7 @@ from domain.ledger.permission import explain
 from domain.operations.control import Claim, ControlBody, Role
 from domain.operations.kind import Kind
 from domain.operations.operation import Operation
-from domain.pending import PendingEdits
+from domain.pending import GONE, PendingEdits
 from domain.ports.environment import Entropy
 from domain.record import DocumentRecord
 from domain.sealing import DocumentSecret
@@ -355,8 +355,9 @@ class Document:
         self.replica = replica
         self.pending.forget_deferred()
         fresh = make_doc(self.pending.client, replica.state())
-        for update in self.pending:
-            apply(fresh, update)
+        refused, why = self.pending.move_to(fresh)
+        if refused:
+            self._tell_refused(why, refused)
         self.ydoc = self._adopt(fresh)
         self.events.append(DocumentReloaded(document=self.document, reason=reason))
 
@@ -421,7 +422,7 @@ class Document:
         """Have an event say which edits could not be adopted, once."""
         lost, self._lost = self._lost, {}
         if lost:
-            self._tell_refused("they build on something that is gone", lost)
+            self._tell_refused(GONE, lost)
 
     # -- Opening and keeping --
 

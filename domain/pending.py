@@ -3,13 +3,18 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+from pycrdt import Doc
 
 from domain import limits
+from domain.crdt.engine import apply, state_of
 from domain.crdt.varint import read_varint
-from domain.crdt.walker import walk_update
+from domain.crdt.walker import is_complete, walk_update
 from domain.errors import UpdateError
 
 EMPTY_UPDATE = b"\0\0"
+GONE = "they build on something that is gone"
 
 
 class PendingEdits:
@@ -117,14 +122,43 @@ class PendingEdits:
         self.size += sum(map(len, group))
         self._carried += len(group)
 
-    def refuse(self, group: Sequence[bytes]) -> tuple[bytes, ...]:
-        """Take out everything, with a group that was taken out before: nobody accepts it, or what it builds on."""
-        first = max(self.staged_count - len(group), self._staged_before)
+    def refuse(self, group: Sequence[bytes], *, kept: int = 0) -> tuple[bytes, ...]:
+        """Take out what waits but for the first so many, with a group that was taken out before them.
+
+        Nobody accepts it, or what it builds on.
+        """
+        self.put_back(group)
+        updates = list(self._updates)
+        refused = tuple(updates[kept:])
+        first = max(self.total_count - len(refused), self._staged_before)
+        if self.refused.stop == first:  # nothing that was made between the two has been saved
+            first = self.refused.start
         self.refused = range(first, self.total_count)
-        refused = (*group, *self._updates)
-        self._updates.clear()
-        self.size = self._carried = 0
+        self._updates = deque(updates[:kept])
+        self.size -= sum(map(len, refused))
+        self._carried = min(self._carried, kept)
         return refused
+
+    def move_to(self, doc: "Doc[Any]") -> tuple[tuple[bytes, ...], str]:
+        """Apply what waits to a document that takes the place of the one where it was made.
+
+        Returns:
+            What cannot be placed there, and is refused: the first update that builds on something that is gone, as an
+            edit that was taken back, and all that was made after it; and why.
+
+        Raises:
+            EngineError: The engine failed; the document may be damaged.
+        """
+        for index, update in enumerate(self):
+            reason = GONE
+            try:
+                if is_complete(update, state_of(doc)):
+                    apply(doc, update)
+                    continue
+            except UpdateError as error:
+                reason = str(error)
+            return self.refuse((), kept=index), reason
+        return (), ""
 
     def foreign_clients(
         self,

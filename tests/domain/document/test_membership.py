@@ -191,6 +191,26 @@ def test_document_says_that_it_was_reloaded_and_that_we_may_not_write() -> None:
         change(removed, Leave())
 
 
+def test_what_was_edited_upon_a_refused_edit_before_it_was_taken_back_is_refused_too() -> None:
+    founder, member, _ = three()
+    peer = member.document.key.peer
+    change(founder, SetRole(member=peer, role=Role.READ))
+    member.receive(founder.log)
+    member.text.insert(0, "refused ")
+    assert member.stage() == []
+    member.text.insert(8, "late ")  # the disk is slow: nothing has been taken back yet
+    change(founder, SetRole(member=peer, role=Role.WRITE))
+    member.receive(founder.log)
+    assert str(member.text) == ""
+    told = [one for one in member.document.events if isinstance(one, EditsRefused)]
+    assert [len(one.updates) for one in told] == [1, 1]
+    assert list(member.document.pending.refused) == [0, 1]
+    member.text.insert(0, "again ")
+    founder.receive(member.flush())
+    assert str(founder.text) == str(member.text) == "again "
+    assert told == [one for one in member.document.events if isinstance(one, EditsRefused)]
+
+
 def test_what_is_not_allowed_is_never_signed() -> None:
     founder, member, other = three()
     peers = [editor.document.key.peer for editor in (founder, member, other)]
