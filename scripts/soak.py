@@ -4,10 +4,11 @@
     python -m scripts.soak --nodes 50 --minutes 480 --json
 
 All share one document, of which each knows where the others are. They edit, restart, and guests join, write and leave,
-at times that the seed decides. Memory, tasks, open files and threads of the process are looked at every few seconds;
-what grows is given as a slope over the last two thirds, by least squares: until then caches fill. A history grows with
-every operation, so memory is judged by how much of it each operation costs each node. It fails if replicas differ in
-the end, or if tasks, files or threads are not back to what they were before, or memory grows by more than its bound.
+at times that the seed decides; a guest is a process of its own, so that what it needs is not taken for theirs. Memory,
+tasks, open files and threads of the process are looked at every few seconds; what grows is given as a slope over the
+last two thirds, by least squares: until then caches fill. A history grows with every operation, so memory is judged by
+how much of it each operation costs each node. It fails if replicas differ in the end, or if tasks, files or threads
+are not back to what they were before, or memory grows by more than its bound.
 """
 
 import argparse
@@ -25,12 +26,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
+from subprocess import PIPE
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from domain.errors import CulmError, InviteError, NetworkError, UnsavedEditsError
+from domain.errors import InviteError, NetworkError, UnsavedEditsError
 from domain.identifiers import PeerId
 from node import Document, Node, NodeConfig
 
@@ -102,7 +104,7 @@ class Inhabitant:
                 self.unsaved += 1  # said, not silent: the machine had too much to do while it ended
 
     async def _run(self, invite: str | None, others: Sequence["Inhabitant"]) -> None:
-        async with Node.open(self._folder, config=NodeConfig(listen=self.address)) as node:
+        async with Node.open(self._folder, here(self.address)) as node:
             self.peer, self.address = node.peer_id, node.addresses[0]
             document = await self._enter(node, invite)
             for each in others:
@@ -119,13 +121,7 @@ class Inhabitant:
             return await node.document(known[0].id)
         if invite is None:
             return await node.create("soak")
-        while True:
-            try:
-                return await node.join(invite)
-            except (InviteError, NetworkError) as error:
-                # On a machine that has more to do than it can, joining takes more than one try.
-                if isinstance(error, InviteError) and error.reason != "unreachable":
-                    raise
+        return await enter(node, invite)
 
     def restart(self) -> None:
         """End the node and start it again."""
@@ -209,25 +205,11 @@ class Soak:
     async def _invite_guests(self) -> None:
         while True:
             await asyncio.sleep(self._random.expovariate(1 / GUEST_S))
-            guest = Inhabitant(self._folder, f"guest{self.counts.guests}")
+            folder = self._folder / f"guest{self.counts.guests}"
             self.counts.guests += 1
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(guest.live(self._invite, ()))
-                    await self._be_guest(guest)
-                    guest.end()
-            except* (CulmError, TimeoutError) as errors:
-                self.counts.troubles += [repr(error) for error in errors.exceptions]
-            rmtree(self._folder / guest.name)
-
-    @staticmethod
-    async def _be_guest(guest: Inhabitant) -> None:
-        document = await guest.until_in()
-        async with asyncio.timeout(JOIN_S_MAX):
-            await document.synced()
-            document.text("text").insert(0, "guest ")
-            await document.durable("peers:1")
-            await document.leave()
+            if trouble := await run_guest(self._invite or "", folder):
+                self.counts.troubles.append(f"{folder.name}: {trouble}")
+            rmtree(folder, ignore_errors=True)
 
     # -- What is looked at --
 
@@ -275,6 +257,48 @@ class Soak:
         texts = {str(each.document.text("text")) for each in self._everybody if each.document}
         if len(texts) != 1:
             self.counts.troubles.append(f"{len(texts)} different texts in the end")
+
+
+async def run_guest(invite: str, folder: Path) -> str:
+    """Let a guest come and go, as a process; give what went wrong, nothing if it left in good order."""
+    command = [sys.executable, __file__, "--guest", str(folder)]
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=PIPE)
+    try:
+        _, said = await process.communicate(invite.encode())
+    except asyncio.CancelledError:
+        await process.wait()  # else it stays a member, and is looked for
+        raise
+    return said.decode(errors="replace").strip().rpartition("\n")[2] if process.returncode else ""
+
+
+async def be_guest(folder: Path, invite: str) -> None:
+    """Join, write something and leave.
+
+    Raises:
+        CulmError: That did not work.
+        TimeoutError: It took too long.
+    """
+    async with asyncio.timeout(JOIN_S_MAX), Node.open(folder, here()) as node:
+        document = await enter(node, invite)
+        await document.synced()
+        document.text("text").insert(0, "guest ")
+        await document.durable("peers:1")
+        await document.leave()
+
+
+async def enter(node: Node, invite: str) -> Document:
+    """Join; on a machine that has more to do than it can, that takes more than one try."""
+    while True:
+        try:
+            return await node.join(invite)
+        except (InviteError, NetworkError) as error:
+            if isinstance(error, InviteError) and error.reason != "unreachable":
+                raise
+
+
+def here(address: str = "127.0.0.1:0") -> NodeConfig:
+    """A node on loopback."""
+    return NodeConfig(listen=address)
 
 
 def memory_bytes() -> int:
@@ -332,7 +356,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="for how long")
     parser.add_argument("--seed", type=int, default=0, help="what chance follows")
     parser.add_argument("--json", action="store_true", help="say the result as JSON, last")
+    parser.add_argument("--guest", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.guest is not None:
+        asyncio.run(be_guest(arguments.guest, sys.stdin.read()))
+        return 0
     with TemporaryDirectory(prefix="culm-soak-") as folder:
         soak = Soak(Path(folder), arguments.nodes, arguments.seed)
         before, after = asyncio.run(soak.run(arguments.minutes))
