@@ -13,6 +13,7 @@ are not back to what they were before, or memory grows by more than its bound.
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import os
@@ -36,6 +37,7 @@ from domain.errors import InviteError, NetworkError, UnsavedEditsError
 from domain.identifiers import PeerId
 from node import Document, Node, NodeConfig
 
+LIBC: Final = ctypes.CDLL(None)
 LOOK_S: Final = 5.0
 EDITS_PER_S: Final = 1.0
 """Of all nodes together: each edit goes to all."""
@@ -219,7 +221,7 @@ class Soak:
             await asyncio.sleep(LOOK_S)
 
     def _look(self) -> Look:
-        gc.collect()
+        free_memory()
         owners = [each.node.owners() for each in self._everybody if each.node is not None]
         heights = [owner.document.heights for some in owners for owner in some]
         return Look(
@@ -299,6 +301,13 @@ async def enter(node: Node, invite: str) -> Document:
 def here(address: str = "127.0.0.1:0") -> NodeConfig:
     """A node on loopback."""
     return NodeConfig(listen=address)
+
+
+def free_memory() -> None:
+    """Give back what is free, so that what is left is held: else glibc keeps what a restarted node has freed."""
+    gc.collect()
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)
 
 
 def memory_bytes() -> int:
