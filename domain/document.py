@@ -396,7 +396,7 @@ class Document:
         self._lost = fresh._lost  # noqa: SLF001 - its twin
         total, gone = self.pending.total_count, len(refused) + len(self._lost)
         if gone:
-            self.pending.refused = range(max(total - gone, 0), total)
+            self.pending.note_refused(max(total - gone, 0))
         self.tell_lost()
         if refused:
             self._tell_refused(why, refused)

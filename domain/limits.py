@@ -76,6 +76,9 @@ MEMBERSHIPS_CACHED_MAX: Final = (
 ODDS_MAX: Final = 4_096  # pairs of changes at odds; with more, every look-up resolves them all
 
 # --- Local edits ---
+REFUSALS_KEPT_MAX: Final = (
+    64  # of a document, for who asks what became of edits; older ones become one
+)
 COALESCE_S_MAX: Final = 0.020  # signing each keystroke costs 30 times the CRDT work
 COALESCE_BYTES_MAX: Final = 64 * KIB
 COALESCE_EDITS_MAX: Final = 1_024  # one transaction over very many updates is quadratic in yrs

@@ -10,7 +10,7 @@ from pycrdt import Doc
 from domain import limits
 from domain.crdt.engine import apply, state_of
 from domain.crdt.varint import read_varint
-from domain.crdt.walker import is_complete, walk_update
+from domain.crdt.walker import follow, walk_update
 from domain.errors import UpdateError
 
 EMPTY_UPDATE = b"\0\0"
@@ -35,8 +35,8 @@ class PendingEdits:
         self._updates: deque[bytes] = deque()
         self._deferred: list[bytes] = []
         self._is_showing = False
-        self.refused = range(0)
-        """Which of all updates that were ever taken were last given back as refused."""
+        self.refused: list[range] = []
+        """Which of all updates that were ever taken were given back as refused, ascending."""
         self._carried = 0
         self._staged_before = 0
 
@@ -83,7 +83,7 @@ class PendingEdits:
         self.carry()
         self._staged_before = other.staged_count
         self.total_count, self.total_bytes = other.total_count, other.total_bytes
-        self.refused = other.refused
+        self.refused = list(other.refused)
 
     def carry(self) -> None:
         """Note that what waits now was written before, and is to be written again."""
@@ -122,42 +122,52 @@ class PendingEdits:
         self.size += sum(map(len, group))
         self._carried += len(group)
 
-    def refuse(self, group: Sequence[bytes], *, kept: int = 0) -> tuple[bytes, ...]:
-        """Take out what waits but for the first so many, with a group that was taken out before them.
-
-        Nobody accepts it, or what it builds on.
-        """
-        self.put_back(group)
-        updates = list(self._updates)
-        refused = tuple(updates[kept:])
-        first = max(self.total_count - len(refused), self._staged_before)
-        if self.refused.stop == first:  # nothing that was made between the two has been saved
-            first = self.refused.start
-        self.refused = range(first, self.total_count)
-        self._updates = deque(updates[:kept])
-        self.size -= sum(map(len, refused))
-        self._carried = min(self._carried, kept)
+    def refuse(self, group: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Take out everything, with a group that was taken out before: nobody accepts it, or what it builds on."""
+        self.note_refused(max(self.staged_count - len(group), self._staged_before))
+        refused = (*group, *self._updates)
+        self._updates.clear()
+        self.size = self._carried = 0
         return refused
+
+    def note_refused(self, first: int) -> None:
+        """Note that of all updates that were ever taken those from that one on are given back as refused."""
+        while self.refused and self.refused[-1].stop >= first:
+            first = min(first, self.refused.pop().start)
+        self.refused.append(range(first, self.total_count))
+        if len(self.refused) > limits.REFUSALS_KEPT_MAX:
+            oldest, older, *rest = self.refused
+            self.refused = [range(oldest.start, older.stop), *rest]
+
+    @property
+    def refused_end(self) -> int:
+        """After which of all updates that were ever taken none has been refused."""
+        return self.refused[-1].stop if self.refused else 0
+
+    def count_refused(self, first: int, end: int) -> int:
+        """Count those from one to another of all updates that were ever taken which were given back as refused."""
+        parts = (range(max(one.start, first), min(one.stop, end)) for one in self.refused)
+        return sum(map(len, parts))
 
     def move_to(self, doc: "Doc[Any]") -> tuple[tuple[bytes, ...], str]:
         """Apply what waits to a document that takes the place of the one where it was made.
 
         Returns:
-            What cannot be placed there, and is refused: the first update that builds on something that is gone, as an
-            edit that was taken back, and all that was made after it; and why.
+            All that waited, taken out as refused, and why, where some of it cannot be placed there: it builds on an
+            edit that was taken back, for instance. None of it is applied then. Else nothing.
 
         Raises:
             EngineError: The engine failed; the document may be damaged.
         """
-        for index, update in enumerate(self):
-            reason = GONE
-            try:
-                if is_complete(update, state_of(doc)):
-                    apply(doc, update)
-                    continue
-            except UpdateError as error:
-                reason = str(error)
-            return self.refuse((), kept=index), reason
+        state = state_of(doc)
+        try:
+            why = "" if all(follow(update, state) for update in self._updates) else GONE
+        except UpdateError as error:
+            why = str(error)
+        if why:
+            return self.refuse(()), why
+        for update in self._updates:
+            apply(doc, update)
         return (), ""
 
     def foreign_clients(

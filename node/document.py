@@ -102,7 +102,7 @@ class Document:
         self._host = host
         self._owner = owner
         self._thread = get_ident()
-        self._refused_told = owner.document.pending.refused.stop
+        self._refused_told = owner.document.pending.refused_end
 
     def _check(self) -> DocumentOwner:
         if get_ident() != self._thread:
@@ -212,12 +212,12 @@ class Document:
             await owner.durable_at_peers(int(match[1]))
         else:
             raise UsageError(f"there is no durability level {level!r}: use 'disk' or 'peers:N'")
-        refused = owner.document.pending.refused
-        if refused.stop > told and refused.start < target:
-            self._refused_told = refused.stop
+        refused_count = owner.document.pending.count_refused(told, target)
+        self._refused_told = max(self._refused_told, target)
+        if refused_count:
             await owner.wait_until(lambda: owner.document.rebuild_reason is None)
             raise RefusedEditsError(
-                f"{len(refused)} edits were refused and taken back: see the event"
+                f"{refused_count} edits were refused and taken back: see the event"
             )
 
     async def synced(self) -> None:

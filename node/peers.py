@@ -323,10 +323,10 @@ class Peers:
             if status.lifecycle is lifecycle:
                 lifecycle.take(Step.REST, now=self._clock.now())
             if isinstance(error, NetworkError):
-                if (
-                    status.dial is not None
-                ):  # that one may lead there, or is the one that the peer keeps
+                # Another dial may lead there, or the peer keeps that one; by then what was known may be forgotten.
+                if status.dial is not None:
                     await asyncio.wait([status.dial])
+                status = self._status(peer)
                 if status.link is not None and not status.link.is_quiet:
                     return status.link
             self._forget_stranger(peer, status)

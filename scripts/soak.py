@@ -270,7 +270,8 @@ async def run_guest(invite: str, folder: Path) -> str:
     except asyncio.CancelledError:
         await process.wait()  # else it stays a member, and is looked for
         raise
-    return said.decode(errors="replace").strip().rpartition("\n")[2] if process.returncode else ""
+    last = said.decode(errors="replace").strip().rpartition("\n")[2]
+    return f"ended with {process.returncode}: {last}" if process.returncode else ""
 
 
 async def be_guest(folder: Path, invite: str) -> None:

@@ -136,6 +136,6 @@ class _Survey:
             return 0
         client, clock = named
         steps = self.steps.get(client)
-        if steps is not None and steps.steps and steps.steps[0] <= clock:
+        if steps is not None and (first := steps.first) is not None and first <= clock:
             return steps.before(clock + 1)
         return self._ground.at(client, clock)

@@ -101,14 +101,23 @@ def is_complete(update: bytes, state: Mapping[int, int]) -> bool:
     Raises:
         UpdateError: No replica may apply the update.
     """
+    return follow(update, dict(state))
+
+
+def follow(update: bytes, state: dict[int, int]) -> bool:
+    """The same; where it has all of that, the state becomes the one that it has with the update."""
     walk = walk_update(update)
-    reached = dict(state)
+    reached: dict[int, int] = {}
     for section in walk.sections:
-        if section.clock > state.get(section.client, 0):
+        known = state.get(section.client, 0)
+        if section.clock > known:
             return False
-        reached[section.client] = max(section.end, state.get(section.client, 0))
-    named = [*walk.references.items(), *walk.deletes.items()]
-    return all(clock <= reached.get(client, 0) for client, clock in named)
+        reached[section.client] = max(section.end, known)
+    for client, clock in (*walk.references.items(), *walk.deletes.items()):
+        if clock > reached.get(client, state.get(client, 0)):
+            return False
+    state.update(reached)
+    return True
 
 
 def walk_update(update: bytes) -> Walk:

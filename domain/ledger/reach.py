@@ -68,26 +68,33 @@ class Reach:
 
     def before_of(self, count: int, slots: Iterable[int]) -> Vector:
         """Give the same of some logs alone."""
+        once, often, end = self._once, self._often, count << HALF_BITS
         past = {}
         for slot in slots:
-            if (steps := self._steps(slot)) is not None and (height := steps.before(count)):
+            if slot < len(once) and (step := once[slot]):
+                if step < end:
+                    past[slot] = step & VALUE_MASK
+            elif (steps := often.get(slot)) is not None and (height := steps.before(count)):
                 past[slot] = height
         return past
 
     def steps_of(self, slots: Iterable[int]) -> set[int]:
         """Give the operations that are the first to build on more of one of some logs."""
-        found = (self._steps(slot) for slot in slots)
-        return {seq_num for steps in found if steps is not None for seq_num in steps.steps}
+        once, often = self._once, self._often
+        found = set()
+        for slot in slots:
+            if slot < len(once) and (step := once[slot]):
+                found.add(step >> HALF_BITS)
+            elif (steps := often.get(slot)) is not None:
+                found.update(steps.steps)
+        return found
 
     def first_at(self, slot: int, height: int, default: int) -> int:
         """Find the first operation that builds on so many of a log; the default where none does."""
-        steps = self._steps(slot)
-        return default if steps is None else steps.first_at(height, default)
-
-    def _steps(self, slot: int) -> Staircase | None:
         if slot < len(self._once) and (step := self._once[slot]):
-            return Staircase((step,))
-        return self._often.get(slot)
+            return step >> HALF_BITS if height <= step & VALUE_MASK else default
+        steps = self._often.get(slot)
+        return default if steps is None else steps.first_at(height, default)
 
     def to_value(self) -> codec.Value:
         """Give what `from_value` reads."""

@@ -47,8 +47,13 @@ class Staircase:
         return self._steps[index] >> HALF_BITS if index < len(self._steps) else default
 
     @property
+    def first(self) -> int | None:
+        """The first operation that changed it; None where none did."""
+        return self._steps[0] >> HALF_BITS if self._steps else None
+
+    @property
     def steps(self) -> list[int]:
-        """The operations that changed it, ascending."""
+        """The operations that changed it, ascending; a list that is made for the caller."""
         return [step >> HALF_BITS for step in self._steps]
 
     def to_value(self) -> codec.Value:

@@ -156,3 +156,11 @@ def test_deepest_document_is_read_and_deleted_in_a_small_stack() -> None:
         threading.stack_size(size)
     thread.join()
     assert done == ["[" * (UPDATE_TYPES_DEPTH_MAX + 1) + "]" * (UPDATE_TYPES_DEPTH_MAX + 1), "[]"]
+
+
+@pytest.mark.timeout(60)
+def test_large_update_is_checked_in_time_that_grows_as_it_does() -> None:
+    """Looking through all steps for each struct would take minutes."""
+    pair = (inside(BOB, 0), array_inside(BOB, 0))
+    ground = ground_of(update(section(ARRAY, *(pair * 40_000))))
+    assert ground.at(BOB, 1) != ground.at(BOB, 2) != ground.at(BOB, 3)

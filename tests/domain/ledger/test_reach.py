@@ -52,6 +52,7 @@ def test_staircase_gives_the_number_after_any_count(steps: list[tuple[int, int]]
     for count in range(len(plain) + 2):
         assert staircase.before(count) == plain[min(count, len(plain) - 1)]
     assert staircase.last == value
+    assert staircase.first == (staircase.steps[0] if staircase.steps else None)
     back = Staircase.from_value(codec.decode(codec.encode(staircase.to_value())))
     assert [back.before(n) for n in range(99)] == [staircase.before(n) for n in range(99)]
 
