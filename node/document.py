@@ -212,9 +212,9 @@ class Document:
             await owner.durable_at_peers(int(match[1]))
         else:
             raise UsageError(f"there is no durability level {level!r}: use 'disk' or 'peers:N'")
-        refused_count = owner.document.pending.count_refused(told, target)
-        self._refused_told = max(self._refused_told, target)
-        if refused_count:
+        pending = owner.document.pending
+        if refused_count := pending.count_refused(told, target):
+            self._refused_told = max(self._refused_told, min(pending.refused_end, target))
             await owner.wait_until(lambda: owner.document.rebuild_reason is None)
             raise RefusedEditsError(
                 f"{refused_count} edits were refused and taken back: see the event"
