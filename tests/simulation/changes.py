@@ -90,9 +90,8 @@ class Changes:
         others = [each for each in self._members.values() if each.document is not None]
         had = set().union(*map(_shown, others))
         member.forget_beyond(kept | had)
-        for (
-            each
-        ) in others:  # it may have been restored as well, and not yet been brought what it lost
+        # One of them may have been restored as well, and not yet been brought what it lost.
+        for each in others:
             each.acknowledged -= shown - had - before
         member.machine.disk.content = backup
         member.start()

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import socket
 from typing import Any
 
 from adapters.quic.connection import PeerConnection
 from adapters.quic.engine import Engine
 from adapters.quic.network import QuicNetwork
+from adapters.quic.paths import Carrier, Paths
 from domain.identity import DeviceKey
 from domain.ports.environment import Clock, Entropy
 from domain.ports.network import Connection
@@ -40,6 +42,17 @@ def network(key: DeviceKey, **changes: object) -> QuicNetwork:
         **changes,
     }
     return QuicNetwork(key=key, **arguments)
+
+
+def paths(carry: Carrier) -> Paths:
+    """The ways of a node without a network; what they send is given to the carrier."""
+    return Paths(
+        loop=asyncio.get_running_loop(),
+        clock=LoopClock(),
+        entropy=SystemEntropy(),
+        carry=carry,
+        family=lambda: socket.AF_INET,
+    )
 
 
 def engine_of(connection: Connection) -> Engine:

@@ -14,9 +14,7 @@ from aioquic.quic.packet import QuicPacketType, QuicProtocolVersion, pull_quic_h
 from adapters.quic.connection import PeerConnection
 from adapters.quic.network import QuicNetwork
 from adapters.quic.path import Path, PathOwner
-from adapters.quic.paths import Paths
 from adapters.quic.source import Source
-from adapters.system.environment import SystemClock, SystemEntropy
 from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.framing import (
     StreamHeader,
@@ -43,7 +41,7 @@ from domain.limits import (
     STREAMS_UNREAD_MAX,
 )
 from domain.ports.network import Connection
-from tests.adapters.quic.environment import engine_of, network
+from tests.adapters.quic.environment import engine_of, network, paths
 from tests.adapters.quic.stranger import Stranger
 from tests.contracts.connected_peers import (
     SHUTTING_DOWN,
@@ -247,13 +245,7 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
     path, sent = Path(("192.0.2.1", 1)), list[Source]()
     assert path.admits(("192.0.2.1", 1))
     assert not path.admits(("192.0.2.2", 1))
-    paths = Paths(
-        loop=asyncio.get_running_loop(),
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
-        carry=lambda _, to: sent.append(to),
-        family=lambda: socket.AF_INET,
-    )
+    ways = paths(lambda _, to: sent.append(to))
     key = ProbeKey(bytes(32), context=b"", own=device(1).peer, peer=device(2).peer)
     owner = PathOwner(
         peer=device(2).peer,
@@ -263,13 +255,13 @@ async def test_before_the_hello_only_the_first_source_is_heard() -> None:
         is_waiting=lambda: False,
         is_dialler=False,
     )
-    paths.unlock(path, key, owner)
+    ways.unlock(path, key, owner)
     assert path.admits(("192.0.2.2", 1))
     assert sent == [("192.0.2.1", 1)]  # how long that way takes
     path.note_received(("192.0.2.2", 1), 1_200)
     assert sent[1:] == [("192.0.2.2", 1)]
     assert path.remote == ("192.0.2.1", 1)
-    paths.close()
+    ways.close()
 
 
 async def test_connections_that_nobody_takes_are_bounded() -> None:
