@@ -39,6 +39,7 @@ from domain.connectivity.probe import (
 from domain.connectivity.quality import has_grown
 from domain.connectivity.trials import Trials
 from domain.limits import (
+    CANDIDATES_MAX,
     LEARNT_PAIRS_MAX,
     PAIRS_MAX,
     PROBE_ACTIVE_S,
@@ -94,6 +95,7 @@ class PairTable:
         self._heard: Pair | None = None
         self._keys: dict[bytes, _Key] = {}
         self._states: dict[Pair, PairState] = {}
+        self._ports: dict[Address, None] = {}
         self._counter = 0
         self._stranger_at = 0.0
         self._trials = Trials(self._states)
@@ -152,12 +154,24 @@ class PairTable:
         for kind, address in candidates:
             if not (is_public(address) if by_relay else is_probable(address)):
                 continue
+            self._name(kind, address)
             state = self._states.get(Pair(address, by_relay))
             if state is None:
                 self._insert(Pair(address, by_relay), kind, now)
             elif not state.is_alive:
                 state.kind, state.pinged, state.next_at = kind, 0, now
                 state.granted = PUNCH_PROBES_MAX
+
+    def _name(self, kind: CandidateKind, address: Address) -> None:
+        """The peer says what an address is: that holds for both of our ends, and though a probe had come from there."""
+        if kind is CandidateKind.RELAYED:
+            self._ports[address] = None
+            if len(self._ports) > CANDIDATES_MAX:
+                del self._ports[next(iter(self._ports))]
+        for by_relay in (False, True):
+            state = self._states.get(Pair(address, by_relay))
+            if state is not None:
+                state.kind = min(state.kind, kind, key=_certainty)
 
     def adopt(self, pair: Pair, kind: CandidateKind, *, now: float) -> None:
         """Use a pair on which a handshake has just succeeded."""
@@ -174,6 +188,8 @@ class PairTable:
         for key_id, entry in other._keys.items():  # noqa: SLF001 - one of us
             if len(self._keys) < PROBE_KEYS_MAX:
                 self._keys.setdefault(key_id, entry)
+        for address in other._ports:  # noqa: SLF001
+            self._name(CandidateKind.RELAYED, address)
         for pair, state in other._states.items():  # noqa: SLF001
             if len(self._states) < PAIRS_MAX:
                 known = self._states.setdefault(pair, state)
@@ -198,6 +214,8 @@ class PairTable:
     def _insert(self, pair: Pair, kind: CandidateKind, now: float) -> PairState | None:
         if len(self._states) >= PAIRS_MAX and not self._forget_one():
             return None
+        if pair.address in self._ports:
+            kind = CandidateKind.RELAYED
         state = self._states[pair] = PairState(kind=kind, next_at=now)
         return state
 

@@ -108,6 +108,30 @@ def test_both_ends_at_a_relay_count_as_one_more_relay() -> None:
     assert world.table.is_relayed(DIRECT)
 
 
+@pytest.mark.parametrize("offered", [DIRECT, DIRECT._replace(by_relay=True)])
+@pytest.mark.parametrize("when", ["later", "before", "long before"])
+def test_a_port_at_a_relay_that_a_probe_shows_is_none_of_the_direct_ways(
+    offered: Pair, when: str
+) -> None:
+    world = World()
+    if when != "later":
+        world.offer(offered, kind=CandidateKind.RELAYED)
+    if when == "long before":
+        world.run(60)
+        assert not world.table.states
+    world.live.add(DIRECT)
+    world.answer(world.table.receive(world.bob.ping(bytes(12)), DIRECT, world.now))
+    world.run(1)
+    assert world.table.active == DIRECT
+    if when == "later":
+        world.offer(offered, kind=CandidateKind.RELAYED)
+    assert world.table.is_relayed(DIRECT)
+    world.live.add(OTHER)
+    world.offer(OTHER)
+    world.run(1)
+    assert world.table.active == OTHER
+
+
 def test_the_way_in_use_is_asked_every_five_seconds() -> None:
     world = World(DIRECT)
     world.offer(DIRECT)

@@ -11,8 +11,9 @@ from domain.limits import POOR_S_MAX, TRIAL_PAUSE_S
 from tests.adapters.simulation.internet.datagrams import until
 from tests.adapters.simulation.internet.nat_lab import LEFT, RIGHT, Meeting, NatLab
 
-LEFT_S_MAX = 60.0
-"""Two who say nothing ask every 4 s whether the way lives: that a third is lost shows with the first ping that is."""
+LEFT_S_MAX = 240.0
+"""Two who say nothing ask every 4 s whether the way lives, and where there is no other way yet, look for one when two
+pings in a row are lost: of ways that lose half of them, one in forty takes over a minute, none in a million this."""
 
 
 @pytest.fixture(autouse=True)
