@@ -1,7 +1,6 @@
 """Time and chance for the tests of QUIC."""
 
 import asyncio
-import os
 import socket
 from typing import Any
 
@@ -9,8 +8,9 @@ from adapters.quic.connection import PeerConnection
 from adapters.quic.engine import Engine
 from adapters.quic.network import QuicNetwork
 from adapters.quic.paths import Carrier, Paths
+from adapters.system.environment import SystemEntropy
 from domain.identity import DeviceKey
-from domain.ports.environment import Clock, Entropy
+from domain.ports.environment import Clock
 from domain.ports.network import Connection
 
 
@@ -22,13 +22,6 @@ class LoopClock(Clock):
 
     def timestamp_us(self) -> int:
         return 0
-
-
-class SystemEntropy(Entropy):
-    """What the system draws."""
-
-    def draw(self, count: int) -> bytes:
-        return os.urandom(count)
 
 
 def network(key: DeviceKey, **changes: object) -> QuicNetwork:
