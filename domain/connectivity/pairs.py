@@ -159,19 +159,20 @@ class PairTable:
             if state is None:
                 self._insert(Pair(address, by_relay), kind, now)
             elif not state.is_alive:
-                state.kind, state.pinged, state.next_at = kind, 0, now
+                state.pinged, state.next_at = 0, now
                 state.granted = PUNCH_PROBES_MAX
 
     def _name(self, kind: CandidateKind, address: Address) -> None:
         """The peer says what an address is: that holds for both of our ends, and though a probe had come from there."""
-        if kind is CandidateKind.RELAYED:
+        is_port = kind is CandidateKind.RELAYED
+        if is_port:
             self._ports[address] = None
             if len(self._ports) > CANDIDATES_MAX:
                 del self._ports[next(iter(self._ports))]
         for by_relay in (False, True):
             state = self._states.get(Pair(address, by_relay))
-            if state is not None:
-                state.kind = min(state.kind, kind, key=_certainty)
+            if state is not None and (is_port or state.kind is CandidateKind.PEER_REFLEXIVE):
+                state.kind = kind
 
     def adopt(self, pair: Pair, kind: CandidateKind, *, now: float) -> None:
         """Use a pair on which a handshake has just succeeded."""
