@@ -270,6 +270,9 @@ CONTROL_REQUEST_BYTES_MAX: Final = 1 * MIB  # a command and its arguments; files
 CONTROL_ANSWER_BYTES_MAX: Final = 64 * MIB  # a whole text of a document, escaped, in one line
 CONTROL_CONNECTIONS_MAX: Final = 64  # each may hold a request in memory
 CONTROL_REQUEST_S_MAX: Final = 10.0  # who connects has something to say
+CONTROL_ACCEPT_S_MAX: Final = (
+    30.0  # a busy node takes a command within seconds, one that is suspended never
+)
 CONTROL_CONNECT_TRIES_MAX: Final = 200  # 2 s, while more connect at once than the system lets wait
 
 # --- Reaching peers (protocol) ---

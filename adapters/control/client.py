@@ -12,10 +12,23 @@ from pathlib import Path
 from typing import Final
 
 from adapters.control.address import short_address
-from adapters.control.error import NodeNotRunningError
-from adapters.control.frame import Answer, Done, Failed, Request, decode_reply, encode_request
+from adapters.control.error import NodeNotAnsweringError, NodeNotRunningError
+from adapters.control.frame import (
+    Accepted,
+    Answer,
+    Done,
+    Failed,
+    Reply,
+    Request,
+    decode_reply,
+    encode_request,
+)
 from domain.errors import NodeClosedError, StorageError
-from domain.limits import CONTROL_ANSWER_BYTES_MAX, CONTROL_CONNECT_TRIES_MAX
+from domain.limits import (
+    CONTROL_ACCEPT_S_MAX,
+    CONTROL_ANSWER_BYTES_MAX,
+    CONTROL_CONNECT_TRIES_MAX,
+)
 from domain.ports.command import CommandHandler
 
 _CONNECT_RETRY_S: Final = 0.01
@@ -26,10 +39,13 @@ class ControlClient(CommandHandler):
 
     Args:
         path: Where the socket is, if there is a node.
+        accept_s_max: How long the node may take to say that it has read a command; how long it takes to carry it out
+            has no bound.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, accept_s_max: float = CONTROL_ACCEPT_S_MAX) -> None:
         self._path = Path(path)
+        self._accept_s_max = accept_s_max
 
     async def handle(
         self, command: str, arguments: Mapping[str, object]
@@ -38,6 +54,7 @@ class ControlClient(CommandHandler):
 
         Raises:
             NodeNotRunningError: No node runs on this data directory.
+            NodeNotAnsweringError: The node does not take the command. Should it go on later, it finds the caller gone.
             NodeClosedError: The node ended before the command was done.
             RemoteCommandError: The command failed for a reason that has no type here.
             CulmError: The command failed.
@@ -45,18 +62,18 @@ class ControlClient(CommandHandler):
         line = encode_request(Request(command=command, arguments=arguments))
         reader, writer = await self._connect()
         try:
-            # A node that is full or closing may answer before it has read the request.
-            with contextlib.suppress(ConnectionError):
-                writer.write(line)
-                await writer.drain()
+            reply = await self._hand_in(line, reader, writer)
             while True:
-                match decode_reply(await _read_line(reader)):
+                match reply:
+                    case Accepted():
+                        pass
                     case Answer(content=content):
                         yield content
                     case Failed(error=error):
                         raise error
                     case Done():
                         return
+                reply = decode_reply(await _read_line(reader))
         finally:
             writer.close()
 
@@ -65,6 +82,23 @@ class ControlClient(CommandHandler):
     ) -> AsyncGenerator[Mapping[str, object], None]:
         """The same as `handle`, named as the caller sees it."""
         return self.handle(command, arguments)
+
+    async def _hand_in(
+        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Reply:
+        """Send a request, and wait for the first that the node says."""
+        try:
+            async with asyncio.timeout(self._accept_s_max):
+                # A node that is full or closing may answer before it has read the request.
+                with contextlib.suppress(ConnectionError):
+                    writer.write(line)
+                    await writer.drain()
+                return decode_reply(await _read_line(reader))
+        except TimeoutError:
+            raise NodeNotAnsweringError(
+                f"the node on {self._path.parent} has not taken the command for {self._accept_s_max:g} s: it is"
+                " suspended, or hangs; let it go on (`kill -CONT`), or end it and start it again"
+            ) from None
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

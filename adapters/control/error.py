@@ -22,6 +22,10 @@ class NodeNotRunningError(CulmError):
     """No node runs on this data directory."""
 
 
+class NodeNotAnsweringError(CulmError):
+    """There is a node on this data directory, and it does not take the command: it may be suspended, or hang."""
+
+
 class RemoteCommandError(CulmError):
     """A command failed in the node for a reason that has no type here.
 

@@ -1,7 +1,8 @@
 r"""What is said on the control socket: JSON objects, one per line, in UTF-8.
 
 The caller sends one request, `{"command": "...", "arguments": {...}}`, and keeps the connection open. The node
-sends `{"answer": {...}}` for each answer as soon as there is one, and at the end either
+says `{"accepted": {}}` at once, so that the caller knows that it lives, however long the command takes. It sends
+`{"answer": {...}}` for each answer as soon as there is one, and at the end either
 `{"result": {"answers": 2}}`, the number of answers, or `{"error": {"type": ..., "code": ..., "message": ...}}`.
 Closing the connection before that cancels the command.
 """
@@ -24,6 +25,11 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The node has read the request, and carries it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One answer of a command that goes on."""
 
@@ -42,6 +48,9 @@ class Failed:
     """The command failed."""
 
     error: CulmError
+
+
+Reply = Accepted | Answer | Done | Failed
 
 
 def encode_request(request: Request) -> bytes:
@@ -69,13 +78,15 @@ def decode_request(line: bytes) -> Request:
             )
 
 
-def encode_reply(reply: Answer | Done | Failed) -> bytes:
+def encode_reply(reply: Reply) -> bytes:
     """Write what the node says.
 
     Raises:
         UsageError: An answer is too long, or has something that JSON cannot say.
     """
     match reply:
+        case Accepted():
+            return _line({"accepted": {}}, CONTROL_ANSWER_BYTES_MAX)
         case Answer(content=content):
             return _line({"answer": dict(content)}, CONTROL_ANSWER_BYTES_MAX)
         case Done(answers=count):
@@ -84,7 +95,7 @@ def encode_reply(reply: Answer | Done | Failed) -> bytes:
             return _line({"error": describe(error)}, CONTROL_ANSWER_BYTES_MAX)
 
 
-def decode_reply(line: bytes) -> Answer | Done | Failed:
+def decode_reply(line: bytes) -> Reply:
     """Read what the node says.
 
     Raises:
@@ -95,6 +106,8 @@ def decode_reply(line: bytes) -> Answer | Done | Failed:
     except UsageError:
         content = None
     match content:
+        case {"accepted": dict()}:
+            return Accepted()
         case {"answer": dict(answer)}:
             return Answer(content=answer)
         case {"result": {"answers": int(count)}}:

@@ -16,7 +16,15 @@ from typing import Final
 
 from adapters.control.address import short_address
 from adapters.control.error import RemoteCommandError
-from adapters.control.frame import Answer, Done, Failed, Request, decode_request, encode_reply
+from adapters.control.frame import (
+    Accepted,
+    Answer,
+    Done,
+    Failed,
+    Request,
+    decode_request,
+    encode_reply,
+)
 from domain.errors import (
     CulmError,
     DataDirectoryInUseError,
@@ -138,9 +146,11 @@ class ControlServer:
         except UsageError as error:
             await self._refuse(reader, writer, error)
             return
+        await asyncio.sleep(0)  # after a pause of ours the end may be there already, one read later
         if request is None or reader.at_eof():
             return
         reader.on_end = cancel
+        writer.write(encode_reply(Accepted()))
         writer.write(await self._answer(request, writer))
         await writer.drain()
 

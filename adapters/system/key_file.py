@@ -222,10 +222,13 @@ def _decode(data: bytes, passphrase: str | None) -> DeviceSecrets:
             raise CodecError("wrong-type", "not a key file")
 
 
+def _open_for_reading(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def _read(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with open(path, "rb", opener=_open_for_reading) as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"the key file {path} is not a file: put it back from a backup")
         if status.st_mode & _OTHERS:

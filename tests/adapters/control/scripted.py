@@ -16,15 +16,17 @@ REPEAT: Command = ("repeat", {"answer": {"text": "é😀\n", "list": [1, None]},
 
 
 class ScriptedHandler(CommandHandler):
-    """Commands: `repeat` (`answer`, `count`), `fail` (`how`), `wait`, `break`, `size` (`bytes`)."""
+    """Commands: `repeat` (`answer`, `count`), `fail` (`how`), `wait`, `be silent`, `break`, `size` (`bytes`)."""
 
     def __init__(self) -> None:
         self.running = 0
+        self.begun = 0
 
     async def handle(
         self, command: str, arguments: Mapping[str, object]
     ) -> AsyncGenerator[Mapping[str, object], None]:
         self.running += 1
+        self.begun += 1
         try:
             match command, dict(arguments):
                 case "repeat", {"answer": dict(answer), "count": int(count), **rest} if not rest:
@@ -35,6 +37,8 @@ class ScriptedHandler(CommandHandler):
                     raise ERRORS[how]
                 case "wait", {}:
                     yield {"waiting": True}
+                    await asyncio.get_running_loop().create_future()
+                case "be silent", {}:
                     await asyncio.get_running_loop().create_future()
                 case "break", {}:
                     raise ZeroDivisionError("a bug")

@@ -36,7 +36,3 @@ def exists(path: Path) -> bool:
 
 def mode_of(path: Path) -> int:
     return path.stat().st_mode
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))

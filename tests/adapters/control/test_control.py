@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.control.client import ControlClient
 from adapters.control.error import (
+    NodeNotAnsweringError,
     NodeNotRunningError,
     RemoteCommandError,
     describe,
@@ -39,11 +40,11 @@ from tests.adapters.control.serving import (
     WAIT_S,
     exists,
     mode_of,
-    open_descriptors,
     serving,
     until_idle,
 )
 from tests.contracts.command_handler import answers_of
+from tests.descriptors import open_descriptors
 
 
 @pytest.fixture
@@ -155,6 +156,37 @@ class TestConversation:
             dead.bind(str(path))
         with pytest.raises(NodeNotRunningError):
             await answers_of(ControlClient(path), REPEAT)
+
+    async def test_a_node_that_takes_no_command_is_told(self, path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as suspended:
+            suspended.bind(str(path))
+            suspended.listen()
+            client = ControlClient(path, accept_s_max=0.05)
+            for size in (1, limits.CONTROL_REQUEST_BYTES_MAX - 100):
+                with pytest.raises(NodeNotAnsweringError, match="kill -CONT"):
+                    await answers_of(client, ("repeat", {"text": "x" * size}))
+
+    async def test_a_command_may_take_longer_than_its_acceptance(
+        self, path: Path, handler: ScriptedHandler
+    ) -> None:
+        async with serving(path, handler):
+            answers = ControlClient(path, accept_s_max=0.2).request("be silent", {})
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await anext(answers)
+            await until_idle(handler)
+        assert handler.begun == 1
+
+    async def test_a_command_is_not_begun_if_its_caller_has_gone(
+        self, path: Path, handler: ScriptedHandler
+    ) -> None:
+        async with serving(path, handler):
+            with socket.socket(socket.AF_UNIX) as hasty:  # nothing else happens meanwhile
+                hasty.connect(str(path))
+                hasty.sendall(encode_request(Request(command="wait", arguments={})))
+            await answers_of(ControlClient(path), REPEAT)
+            await until_idle(handler)
+        assert handler.begun == 1
 
     async def test_an_answer_comes_before_the_command_is_done(
         self, path: Path, handler: ScriptedHandler

@@ -9,6 +9,7 @@ from adapters.files.timing import MirrorTiming
 from domain.limits import MIRROR_DISPLACED_FILES_MAX
 from domain.ports.mirror import TextEdit
 from tests.adapters.files.mirroring import World, until
+from tests.descriptors import open_descriptors
 
 
 @pytest.fixture
@@ -16,10 +17,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "notes.md"
     path.write_bytes(b"old")
     return path
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def found(file: TextFile) -> list[tuple[bytes, bytes]]:

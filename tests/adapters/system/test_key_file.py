@@ -20,6 +20,7 @@ from adapters.system.key_file import (
 )
 from domain.codec import encode
 from domain.errors import KeyFileError, PassphraseError
+from tests.descriptors import open_descriptors
 
 
 @pytest.fixture
@@ -87,9 +88,11 @@ def test_a_symbolic_link_and_a_directory_are_refused(tmp_path: Path, key_file: P
     link.symlink_to(key_file)
     directory = tmp_path / "directory.key"
     directory.mkdir(mode=0o700)
+    before = open_descriptors()
     for path in (link, directory):
         with pytest.raises(KeyFileError):
             load_or_create(path, SystemEntropy())
+    assert open_descriptors() == before
 
 
 def test_a_newer_version_asks_for_an_upgrade(key_file: Path) -> None:
