@@ -18,9 +18,10 @@ has answered a ping on it. The rules:
 No I/O, no clock: `now` is an argument, what is to be sent comes out of `due`.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from domain.connectivity.address import Address
 from domain.connectivity.candidate import Candidate, CandidateKind, is_probable, is_public
@@ -40,6 +41,7 @@ from domain.connectivity.quality import has_grown
 from domain.connectivity.trials import Trials
 from domain.limits import (
     CANDIDATES_MAX,
+    HELLO_S_MAX,
     LEARNT_PAIRS_MAX,
     PAIRS_MAX,
     PROBE_ACTIVE_S,
@@ -59,6 +61,9 @@ from domain.limits import (
     TRIAL_PAUSE_S,
     WARM_PAIRS_MAX,
 )
+
+UNHEARD_MISSES_MAX: Final = len(PROBE_MISSED_S) + math.ceil(HELLO_S_MAX / PROBE_MISSED_S[-1])
+"""Pings that a dialler may miss before the first that it answers: by then its hello has taken too long."""
 
 
 @dataclass(slots=True)
@@ -129,9 +134,14 @@ class PairTable:
 
     @property
     def can_send(self) -> bool:
-        """Whether packets may go out: the pair in use has answered, and is not dead."""
+        """Whether packets may go out: the pair in use has answered, and is not dead.
+
+        The listener is done with the hello first: the dialler cannot answer a probe before it gets more of what we send.
+        """
         state = self._states.get(self.active) if self.active is not None else None
-        return state is not None and state.is_alive
+        if state is None or self.heard_at != -NEVER or not self._follows:
+            return state is not None and state.is_alive
+        return state.misses < UNHEARD_MISSES_MAX
 
     def add_key(self, key: ProbeKey, *, is_lasting: bool = False) -> bytes | None:
         """Take probes under one more key; the id of the oldest, if it had to go.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,9 @@ from tests.adapters.simulation.internet.whole_nodes import (
 )
 
 HEAL_S_MAX = 60.0
+PERFECT = replace(LOSSY, loss=0.0)
+BACK_OFF = 2.0
+"""QUIC sends again after twice as long each time (RFC 9002, 6.2.1): what was lost comes up to an outage later."""
 RECONNECT_S_MAX = 180.0
 """A peer that went silent is given up after 90 s."""
 
@@ -35,6 +39,26 @@ async def test_nodes_behind_nats_converge_over_a_lossy_public_node(seed: int) ->
         await write(group, 20, 0.05)
         await group.converge(HEAL_S_MAX)
         assert len(group.texts[0].split()) == 60
+
+
+@pytest.mark.parametrize("after_s", [0.06 + 0.01 * each for each in range(10)])
+async def test_an_outage_while_two_get_to_know_each_other_costs_no_more_than_it_lasts(
+    after_s: float, seed: int
+) -> None:
+    """The one whose hello comes later cannot answer probes before: it must not be taken for dead meanwhile."""
+    loop = asyncio.get_running_loop()
+    situation = Situation(seed, PERFECT)
+    async with situation.node(PUBLIC) as public, situation.node(LEFT) as left:
+        invite = await (await public.create("shared")).invite()
+        async with asyncio.TaskGroup() as tasks:
+            joining = tasks.create_task(left.join(invite))
+            await asyncio.sleep(after_s)
+            situation.internet.partition([PUBLIC])
+            await asyncio.sleep(5.0)
+            situation.internet.heal()
+            healed_at = loop.time()
+        assert joining.done()
+        assert loop.time() - healed_at < 5.0 * BACK_OFF
 
 
 async def test_they_converge_after_a_line_was_down_for_ten_seconds(seed: int) -> None:
