@@ -166,8 +166,7 @@ class Peers:
         status = self.known.get(peer)
         if status is None or not status.is_wanted:
             return
-        status.nearby = tuple(nearby)
-        status.nearby_until = self._clock.now() + NEARBY_S_MAX
+        status.nearby, status.nearby_until = tuple(nearby), self._clock.now() + NEARBY_S_MAX
         status.tries = status.failures = 0
         self._dial_soon(peer, status)
 
@@ -485,6 +484,8 @@ class Peers:
             self._strangers.forget(link)
             if status.link is link:
                 status.link = None
+        if status.dial is not None and code != CloseCode.REPLACED:
+            status.dial.cancel()  # begun before: the peer may have lost it, too, and not be there to say so
         if self._clock.now() - started >= BRIEF_S:
             status.tries = status.failures = 0
         self._publish(PeerDisconnected(peer=peer, code=code, reason=reason, by_peer=by_peer))

@@ -9,7 +9,13 @@ from domain.connectivity.close_codes import CloseCode
 from domain.connectivity.lifecycle import Lifecycle, Step
 from domain.connectivity.nat import Mapping
 from domain.connectivity.server import RendezvousServer, is_rendezvous
-from domain.errors import ConfigurationError, DialError, HandshakeError, NetworkError
+from domain.errors import (
+    ConfigurationError,
+    ConnectionLostError,
+    DialError,
+    HandshakeError,
+    NetworkError,
+)
 from domain.identifiers import PeerId
 from domain.ports.environment import Clock
 from domain.ports.network import Connection, NetworkInterface
@@ -134,6 +140,7 @@ class _Race:
         Raises:
             DialError: No way leads there.
             HandshakeError: Somebody else is there.
+            ConnectionLostError: The peer is there, and has ended the connection again.
         """
         if not self._ways:
             raise DialError(
@@ -180,6 +187,9 @@ class _Race:
 
 
 def _worst(errors: Sequence[NetworkError]) -> NetworkError:
+    ended = [each for each in errors if isinstance(each, ConnectionLostError)]
+    if ended:
+        return ended[0]  # the peer itself has spoken
     refusals = [each for each in errors if isinstance(each, HandshakeError)]
     if len(refusals) == len(errors):
         return refusals[0]

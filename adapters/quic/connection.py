@@ -198,6 +198,11 @@ class PeerConnection(Connection):
         return self._engine.has_heard
 
     @property
+    def has_proven(self) -> bool:
+        """Whether the peer that we dialled is there: it has shown its key."""
+        return isinstance(self._hello, DiallerHello)
+
+    @property
     def settled(self) -> asyncio.Future[None]:
         """Done once the hello is done, or the connection has ended before."""
         return self._settled

@@ -17,7 +17,7 @@ from adapters.quic.path import Path
 from adapters.quic.source import Source
 from domain.connectivity.address import AddressError, parse_address
 from domain.connectivity.close_codes import CloseCode
-from domain.connectivity.strategy import Action, handshake_error, strategy_of
+from domain.connectivity.strategy import Action, handshake_error, hello_error, strategy_of
 from domain.errors import DialError, HandshakeError, HandshakeTimedOutError, NetworkError
 from domain.limits import ADDRESSES_DIALLED_MAX, DIAL_STAGGER_S
 from domain.ports.environment import Clock
@@ -61,6 +61,7 @@ class Dial:
         Raises:
             DialError: At one address at least nobody answered.
             HandshakeError: At each of them somebody else did, or the peer, but we could not agree.
+            ConnectionLostError: The peer did, and has ended the connection again.
         """
         try:
             await self._try_all(addresses)
@@ -167,11 +168,14 @@ def check_agreed(connection: PeerConnection, silent_s_max: float) -> None:
     Raises:
         DialError: Nobody has answered.
         HandshakeError: Whoever did has not agreed.
+        ConnectionLostError: It was the peer, and for it the connection had begun, and ended.
     """
     if connection.agreement is None:
         lost = connection.lost
         if lost is None or not connection.has_heard:
             raise DialError(f"no answer within {silent_s_max:g} s")
+        if connection.has_proven:
+            raise hello_error(lost.code, str(lost), by_peer=lost.by_peer)
         raise handshake_error(lost.code, str(lost))
 
 

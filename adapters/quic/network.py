@@ -265,6 +265,7 @@ class QuicNetwork(NetworkInterface):
         Raises:
             DialError: Nobody answered.
             HandshakeError: Somebody answered who is not the peer.
+            ConnectionLostError: The peer answered, and has ended the connection again.
         """
         for text in addresses:
             with contextlib.suppress(AddressError, OSError):

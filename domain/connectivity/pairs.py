@@ -136,7 +136,7 @@ class PairTable:
     def can_send(self) -> bool:
         """Whether packets may go out: the pair in use has answered, and is not dead.
 
-        The listener is done with the hello first: the dialler cannot answer a probe before it gets more of what we send.
+        The listener is done with the hello first: the dialler answers no probe before it gets more of what we send.
         """
         state = self._states.get(self.active) if self.active is not None else None
         if state is None or self.heard_at != -NEVER or not self._follows:

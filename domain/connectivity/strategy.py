@@ -194,6 +194,15 @@ def handshake_error(code: int, detail: str) -> HandshakeError:
     return _HANDSHAKE.get(code, HandshakeError)(code, detail)
 
 
+def hello_error(code: int, detail: str, *, by_peer: bool) -> NetworkError:
+    """Give the error of a hello that ended with that code, after the peer had proven that it is there.
+
+    A listener has its hello behind it before the dialler has, and may end the connection for any reason by then.
+    """
+    lost = _LOST.get(code)
+    return handshake_error(code, detail) if lost is None else lost(code, detail, by_peer=by_peer)
+
+
 def connection_lost(code: int, detail: str, *, by_peer: bool) -> ConnectionLostError:
     """Give the error of a connection that ended with that code."""
     return _LOST.get(code, ConnectionLostError)(code, detail, by_peer=by_peer)

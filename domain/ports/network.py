@@ -185,6 +185,7 @@ class NetworkInterface(Protocol):
             DialError: Nobody answered at one address at least, and the peer at none.
             HandshakeError: Everywhere somebody answered who is not `peer`, or not of our network, or of no common
                 version; the subclass says which.
+            ConnectionLostError: The peer has let us in, and ended the connection before we knew.
         """
 
     @abstractmethod

@@ -10,18 +10,22 @@ from domain.connectivity.strategy import (
     blame,
     connection_lost,
     handshake_error,
+    hello_error,
     strategy_of,
 )
 from domain.errors import (
     AuthenticationError,
     ConnectionLostError,
+    ConnectionReplacedError,
     ConnectionTimedOutError,
     CorruptMessageError,
     DialError,
+    HandshakeError,
     NetworkDownError,
     NetworkError,
     PeerError,
     UsageError,
+    WrongNetworkError,
 )
 
 
@@ -57,6 +61,14 @@ def test_a_code_gives_an_error_that_keeps_it(code: int) -> None:
     assert (lost.code, lost.by_peer, str(lost)) == (code, True, "why")
     refused = handshake_error(code, "why")
     assert (refused.code, str(refused)) == (code, "why")
+
+
+def test_a_peer_that_served_already_may_end_a_hello_for_any_reason() -> None:
+    replaced = hello_error(CloseCode.REPLACED, "why", by_peer=True)
+    assert isinstance(replaced, ConnectionReplacedError)
+    assert replaced.by_peer
+    assert isinstance(hello_error(CloseCode.WRONG_NETWORK, "why", by_peer=True), WrongNetworkError)
+    assert type(hello_error(99, "why", by_peer=True)) is HandshakeError
 
 
 def test_our_own_network_is_blamed_where_nobody_at_all_is_reached() -> None:

@@ -24,6 +24,24 @@ async def test_what_was_soon_lost_is_had_again_by_the_next_try(
     lasted_s: float, turn: int, seed: int
 ) -> None:
     """Lost once and again, by one side or both, when tries have failed before."""
+    await lose_again_and_again(seed, turn, lasted_s)
+
+
+@pytest.mark.parametrize(("seed", "turn"), [(859879735, 0), (4051565700, 2)])
+async def test_a_dial_that_the_peer_has_lost_is_not_waited_for(seed: int, turn: int) -> None:
+    """The other side served it for a moment; another connection came meanwhile, and is lost, too."""
+    await lose_again_and_again(seed, turn, 0.3)
+
+
+@pytest.mark.parametrize(("seed", "turn"), [(696355746, 0), (1212779432, 1)])
+async def test_who_is_told_during_the_hello_that_another_connection_stays_dials_again(
+    seed: int, turn: int
+) -> None:
+    """It has lost that one, and the other's hello was lost on the way: it has been let in all the same."""
+    await lose_again_and_again(seed, turn, 0.0)
+
+
+async def lose_again_and_again(seed: int, turn: int, lasted_s: float) -> None:
     random = Random(f"{seed} {turn}")
     loop = asyncio.get_running_loop()
     situation = Situation(random.getrandbits(32), LOSSY)
@@ -50,7 +68,7 @@ async def test_what_was_soon_lost_is_had_again_by_the_next_try(
 
 async def lose(node: Node, peer: Node) -> float:
     """Let a node lose its connection, what it says at that being lost, too, and say when it dials again."""
-    [link] = node.peers.links()
-    link.connection.close(CloseCode.TIMED_OUT, "lost")
+    for link in node.peers.links():  # or none, while another takes its place
+        link.connection.close(CloseCode.TIMED_OUT, "lost")
     await asyncio.sleep(0.01)
     return node.peers.next_dial(peer.peer_id) or 0.0
