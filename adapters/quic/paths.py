@@ -287,10 +287,15 @@ class Paths(ProbeHost):
         return True
 
     def _start_punch(self, peer: PeerId) -> Punch:
-        old = self._punches.pop(peer, None)
-        if old is not None:
+        """Look for a way anew; what the peer sends under a key of the attempt before is answered still.
+
+        Of two that make offers at once each may find a way, and begin anew, before the other has its answer.
+        """
+        punch = Punch(Prober(self), self._loop)
+        if (old := self._punches.pop(peer, None)) is not None:
             old.forget()
-        punch = self._punches[peer] = Punch(Prober(self), self._loop)
+            punch.prober.take_keys(old.prober)
+        self._punches[peer] = punch
         punch.expire_with(self._expire, peer)
         return punch
 

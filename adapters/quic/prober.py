@@ -104,6 +104,11 @@ class Prober:
         other.is_closed = True
         other.stop()
 
+    def take_keys(self, other: "Prober") -> None:
+        """Take probes under the keys of another prober, which has been closed, too."""
+        for key_id in self.table.take_keys(other.table):
+            self.host.route_key(key_id, self)
+
     def receive(self, data: bytes, source: Source) -> None:
         """Take a probe.
 

@@ -30,6 +30,8 @@ class PairState:
 
     kind: CandidateKind
     pinged: int = 0
+    is_learnt: bool = False
+    """A probe of the peer came from there: no offer has named it."""
     granted: int = PUNCH_PROBES_MAX
     """So many pings it gets until it answers."""
     misses: int = 0

@@ -170,7 +170,7 @@ class PairTable:
                 self._insert(Pair(address, by_relay), kind, now)
             elif not state.is_alive:
                 state.pinged, state.next_at = 0, now
-                state.granted = PUNCH_PROBES_MAX
+                state.is_learnt, state.granted = False, PUNCH_PROBES_MAX
 
     def _name(self, kind: CandidateKind, address: Address) -> None:
         """The peer says what an address is: that holds for both of our ends, and though a probe had come from there."""
@@ -196,15 +196,19 @@ class PairTable:
 
     def absorb(self, other: "PairTable") -> list[bytes]:
         """Take over what another table, which ends, knows about the same peer; the ids of the keys that came."""
-        for key_id, entry in other._keys.items():  # noqa: SLF001 - one of us
-            if len(self._keys) < PROBE_KEYS_MAX:
-                self._keys.setdefault(key_id, entry)
-        for address in other._ports:  # noqa: SLF001
+        for address in other._ports:  # noqa: SLF001 - one of us
             self._name(CandidateKind.RELAYED, address)
         for pair, state in other._states.items():  # noqa: SLF001
             if len(self._states) < PAIRS_MAX:
                 known = self._states.setdefault(pair, state)
                 known.kind = min(known.kind, state.kind, key=_certainty)
+        return self.take_keys(other)
+
+    def take_keys(self, other: "PairTable") -> list[bytes]:
+        """Take probes under the keys of another table, which ends, too; the ids of those that came."""
+        for key_id, entry in other._keys.items():  # noqa: SLF001 - one of us
+            if len(self._keys) < PROBE_KEYS_MAX:
+                self._keys.setdefault(key_id, entry)
         self._counter = max(self._counter, other._counter)  # noqa: SLF001
         return [key_id for key_id in other.key_ids if key_id in self._keys]
 
@@ -263,7 +267,7 @@ class PairTable:
             del self._states[stale]
         state = self._insert(pair, CandidateKind.PEER_REFLEXIVE, now)
         if state is not None:
-            state.granted = 1
+            state.is_learnt, state.granted = True, 1
         return state is not None
 
     def receive(self, data: bytes, source: Pair, now: float) -> list[Outgoing]:
@@ -381,10 +385,11 @@ class PairTable:
         return at if at is None else min(at, self._trials.next_at)
 
     def _key_for(self, state: PairState) -> ProbeKey:
-        """The newest key; for a pair that has answered, the newest that the peer is known to have."""
+        """The newest key; for a pair where the peer has been heard, the newest that it is known to have."""
         keys = list(self._keys.values())
         proven = [entry for entry in keys if entry.is_proven]
-        return (proven if proven and state.answered_at is not None else keys)[-1].key
+        is_heard = state.is_learnt or state.answered_at is not None
+        return (proven if proven and is_heard else keys)[-1].key
 
     def _draw_nonce(self) -> bytes:
         self._counter += 1

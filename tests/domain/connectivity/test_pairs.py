@@ -288,6 +288,19 @@ def test_a_dead_way_comes_back_though_offers_that_nobody_got_brought_new_keys() 
     assert world.table.can_send
 
 
+def test_a_peer_that_is_elsewhere_now_is_asked_under_a_key_that_it_has() -> None:
+    """Its box forgot it, and the offers that we make since do not reach it."""
+    world = World(DIRECT)
+    world.offer(DIRECT)
+    world.run(1)
+    world.live = {OTHER}
+    world.table.add_key(key(ALICE, b"offer"))
+    world.run(10)
+    world.answer(world.table.receive(world.bob.ping(bytes(12)), OTHER, world.now))
+    world.run(1)
+    assert world.table.active == OTHER
+
+
 def test_keys_are_bounded_and_that_of_the_hello_stays() -> None:
     world = World(DIRECT)
     dropped = [world.table.add_key(key(ALICE, bytes([n]))) for n in range(20)]
