@@ -484,7 +484,7 @@ class Peers:
             self._strangers.forget(link)
             if status.link is link:
                 status.link = None
-        if status.dial is not None and code != CloseCode.REPLACED:
+        if status.dial is not None and code == CloseCode.TIMED_OUT:
             status.dial.cancel()  # begun before: the peer may have lost it, too, and not be there to say so
         if self._clock.now() - started >= BRIEF_S:
             status.tries = status.failures = 0
